@@ -1,0 +1,1 @@
+"""The registry client: manifests, blobs by range, redirects, token exchange. Caches no content."""

@@ -1,0 +1,1 @@
+"""Peer connections: sockets in, messages and piece bytes out. Decides nothing."""

@@ -1,0 +1,1 @@
+"""The container runtime's configuration files: hosts.toml and config.toml. Restarts nothing."""

@@ -1,0 +1,1 @@
+"""The registry front on loopback: OCI distribution pull API over HTTP."""

@@ -1,0 +1,1 @@
+"""The command line. Parses arguments, calls down, prints; nothing imports it."""

@@ -1,0 +1,1 @@
+"""Who is in the site, and which member tracks which blob."""

@@ -1,0 +1,1 @@
+"""Fakes, conformance suites and the test bed. Ships in the wheel; production never imports it."""
