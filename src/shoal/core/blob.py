@@ -54,7 +54,9 @@ class BlobSpec:
 
     def __post_init__(self) -> None:
         if not 0 <= self.length_bytes <= MAX_BLOB_BYTES:
-            raise BadInput(f"{self.digest}: length {self.length_bytes} is outside 0..{MAX_BLOB_BYTES}")
+            raise BadInput(
+                f"{self.digest}: length {self.length_bytes} is outside 0..{MAX_BLOB_BYTES}"
+            )
 
     @property
     def piece_bytes(self) -> int:

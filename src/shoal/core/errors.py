@@ -32,8 +32,9 @@ class OriginError(ShoalError):
     exit_code = 69  # EX_UNAVAILABLE of sysexits.h
     retryable = True
 
-    def __init__(self, message: str, *, status: int | None = None,
-                 retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, status: int | None = None, retry_after_s: float | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.retry_after_s = retry_after_s

@@ -1,1 +1,1 @@
-"""The registry protocol as pure parsing: routes, ranges, manifests, challenges. No server, no client."""
+"""The registry protocol as pure parsing: routes, ranges, manifests, challenges. No I/O."""

@@ -1,1 +1,1 @@
-"""Who fetches which piece from whom: downloads, uploads, trackers, leases. Driven by events and now_s."""
+"""Who fetches which piece from whom: downloads, uploads, trackers, leases. No I/O, no clock."""
