@@ -1,1 +1,1 @@
-"""One package for each outside thing. None imports another; vendor types and exceptions stop here."""
+"""One package for each outside thing. None imports another; vendor types stop here."""

@@ -1,1 +1,1 @@
-"""The agent: joins core and adapters in one process on a node. Imported by the command line only."""
+"""The agent: joins core and adapters in one process on a node. Only the cli imports it."""

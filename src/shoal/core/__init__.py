@@ -1,1 +1,1 @@
-"""What Shoal decides. No clock, socket, thread, file or random source lives here; everything may import it."""
+"""What Shoal decides. No clock, socket, thread, file or random source; all may import it."""

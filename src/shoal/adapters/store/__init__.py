@@ -1,1 +1,1 @@
-"""Where blobs are kept on a node: on disk, and in memory for tests. Knows no peers and no registry."""
+"""Where a node keeps blobs: on disk, or in memory for tests. Knows no peers, no registry."""
