@@ -1,0 +1,174 @@
+"""What happens to a node's swarm: facts in the past tense, told to `Swarm.handle`.
+
+The counterpart is `shoal.core.swarm.effects`.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from shoal.core.blob import BlobSpec, BlobTag
+from shoal.core.peer import PeerId
+from shoal.core.wire.messages import Message
+
+# Where a piece came from when it was not a peer.
+REGISTRY = PeerId("registry")
+
+
+@dataclass(frozen=True, slots=True)
+class MembersChanged:
+    """The site's members are now these, this node among them."""
+
+    members: frozenset[PeerId]
+
+
+@dataclass(frozen=True, slots=True)
+class PeerConnected:
+    """A connection to `peer` stands; messages may be sent."""
+
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLost:
+    """The connection to `peer` is gone, or could not be made; `failed` is False for an idle one."""
+
+    peer: PeerId
+    failed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class MessageArrived:
+    """`peer` said `message`."""
+
+    peer: PeerId
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class BlobWanted:
+    """A client wants the blob, or is about to; `held` are the pieces that a restart left."""
+
+    spec: BlobSpec
+    held: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderMoved:
+    """The furthest-behind reader of the blob now waits for `piece`."""
+
+    tag: BlobTag
+    piece: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlobReleased:
+    """No client reads the blob any more."""
+
+    tag: BlobTag
+
+
+@dataclass(frozen=True, slots=True)
+class BlobStored:
+    """This node holds the whole blob and has checked its digest."""
+
+    spec: BlobSpec
+
+
+@dataclass(frozen=True, slots=True)
+class BlobDropped:
+    """This node no longer holds the blob, nor fetches it."""
+
+    tag: BlobTag
+
+
+@dataclass(frozen=True, slots=True)
+class BlobRejected:
+    """The whole blob failed its digest check: nothing was kept, and no peer is believed for it."""
+
+    tag: BlobTag
+
+
+@dataclass(frozen=True, slots=True)
+class PieceProgressed:
+    """Bytes of `piece` arrived from `source`, not all of them yet."""
+
+    tag: BlobTag
+    piece: int
+    source: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class PieceStored:
+    """`piece` is whole, passed its check, and is in the store."""
+
+    tag: BlobTag
+    piece: int
+    source: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class PieceSpoiled:
+    """`piece` from `source` failed its check, or could not be stored."""
+
+    tag: BlobTag
+    piece: int
+    source: PeerId
+
+
+class RegistryFault(Enum):
+    """Why a fetch from the registry ended early."""
+
+    FAILED = "failed"  # refused, silent, wrong: may work later or from another node
+    DENIED = "denied"  # the registry refuses every credential this node has for the blob
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryEnded:
+    """The fetch that began at `first` is over; `fault` is None if every piece of it came."""
+
+    tag: BlobTag
+    first: int
+    fault: RegistryFault | None = None
+    retry_after_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class UploadEnded:
+    """The piece was handed to the network, or the upload failed."""
+
+    peer: PeerId
+    tag: BlobTag
+    piece: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLied:
+    """`peer` sent a piece that turned out not to be the blob's."""
+
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """Time passed; the driver sends one every `Swarm.tick_s`."""
+
+
+Event = (
+    MembersChanged
+    | PeerConnected
+    | PeerLost
+    | MessageArrived
+    | BlobWanted
+    | ReaderMoved
+    | BlobReleased
+    | BlobStored
+    | BlobDropped
+    | BlobRejected
+    | PieceProgressed
+    | PieceStored
+    | PieceSpoiled
+    | RegistryEnded
+    | UploadEnded
+    | PeerLied
+    | Ticked
+)

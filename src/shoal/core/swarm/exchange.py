@@ -1,0 +1,184 @@
+"""One blob on one node: what it has, who else has what, and what is on its way."""
+
+# Rule 1: every change to what is held, asked or in flight for a blob happens in this file.
+# Rule 2: a piece is asked of one source at a time; of a second only when the first has stalled, or
+#         when nothing else is left to ask for. The first whole answer wins.
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from shoal.core import bitmap
+from shoal.core.blob import BlobSpec
+from shoal.core.peer import PeerId
+from shoal.core.swarm.events import REGISTRY
+
+
+@dataclass(slots=True)
+class Neighbour:
+    """A peer that this node exchanges pieces of the blob with."""
+
+    held: int = 0
+    asked: set[int] = field(default_factory=set)  # pieces asked of it, not yet answered
+    busy_until_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Fetch:
+    """One request for one piece."""
+
+    source: PeerId
+    asked_s: float
+    progress_s: float
+    begun: bool = False  # bytes have come
+
+
+@dataclass(slots=True)
+class RegistryRun:
+    """One Range request to the registry, under a lease or without."""
+
+    first: int
+    count: int
+    leased: bool
+    told_s: float  # when the tracker last heard of progress
+    done: int = 0
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A blob that this node wants, or holds and is asked for."""
+
+    spec: BlobSpec
+    held: int
+    opened_s: float
+    progress_s: float
+    reader_piece: int = 0
+    wanted: bool = True
+    released_s: float | None = None
+    alone: bool = False  # peers are not believed for this blob: registry only
+    denied: bool = False  # the registry refuses every credential of this node
+    tracker: PeerId | None = None
+    announced_s: float = -1e9
+    lease_asked_s: float | None = None
+    lease_refused_s: float = -1e9
+    retry_at_s: float = 0.0
+    neighbours: dict[PeerId, Neighbour] = field(default_factory=dict)
+    introduced: dict[PeerId, None] = field(default_factory=dict)  # to join when connected
+    in_flight: dict[int, list[Fetch]] = field(default_factory=dict)
+    in_flight_bits: int = 0
+    runs: dict[int, RegistryRun] = field(default_factory=dict)
+    holders: list[int] = field(default_factory=list)  # neighbours that hold each piece
+
+    def __post_init__(self) -> None:
+        self.holders = [0] * self.spec.pieces
+
+    @property
+    def complete(self) -> bool:
+        """Every piece is here."""
+        return self.held == bitmap.full(self.spec.pieces)
+
+    @property
+    def missing(self) -> int:
+        """Bitmap of the pieces that are not here."""
+        return bitmap.full(self.spec.pieces) & ~self.held
+
+    def window(self, window_bytes: int) -> int:
+        """Bitmap of the pieces that a reader may want soon."""
+        last = self.reader_piece + max(8, window_bytes // self.spec.piece_bytes)
+        return bitmap.full(min(self.spec.pieces, last))
+
+    def meet(self, peer: PeerId, held: int) -> Neighbour:
+        """Begin, or renew, the exchange with `peer`, which holds `held`."""
+        neighbour = self.neighbours.get(peer)
+        if neighbour is None:
+            neighbour = self.neighbours[peer] = Neighbour()
+        self.learn(peer, held)
+        return neighbour
+
+    def learn(self, peer: PeerId, held: int) -> bool:
+        """`peer` holds these pieces too; return whether one of them is missing here."""
+        neighbour = self.neighbours[peer]
+        new = held & ~neighbour.held
+        neighbour.held |= new
+        holders = self.holders
+        for piece in bitmap.members(new):
+            holders[piece] += 1
+        return bool(new & ~self.held)
+
+    def part(self, peer: PeerId) -> None:
+        """End the exchange with `peer`; what was asked of it is free to be asked elsewhere."""
+        self.introduced.pop(peer, None)
+        neighbour = self.neighbours.pop(peer, None)
+        if neighbour is None:
+            return
+        for piece in bitmap.members(neighbour.held):
+            self.holders[piece] -= 1
+        for piece in list(neighbour.asked):
+            self.unask(piece, peer)
+
+    def ask(self, piece: int, source: PeerId, now_s: float) -> None:
+        """Record that `piece` was asked of `source`."""
+        self.in_flight.setdefault(piece, []).append(Fetch(source, now_s, now_s))
+        self.in_flight_bits |= 1 << piece
+        if source != REGISTRY:
+            self.neighbours[source].asked.add(piece)
+
+    def unask(self, piece: int, source: PeerId) -> None:
+        """`source` will not (or need not) send `piece`."""
+        fetches = self.in_flight.get(piece)
+        if fetches is not None:
+            fetches = [fetch for fetch in fetches if fetch.source != source]
+            if fetches:
+                self.in_flight[piece] = fetches
+            else:
+                del self.in_flight[piece]
+                self.in_flight_bits &= ~(1 << piece)
+        neighbour = self.neighbours.get(source)
+        if neighbour is not None:
+            neighbour.asked.discard(piece)
+
+    def progressed(self, piece: int, source: PeerId, now_s: float) -> list[PeerId]:
+        """Bytes of `piece` came from `source`; return the others it need no longer come from."""
+        others: list[PeerId] = []
+        for fetch in self.in_flight.get(piece, ()):
+            if fetch.source == source:
+                fetch.progress_s = now_s
+                fetch.begun = True
+            elif not fetch.begun and fetch.source != REGISTRY:
+                others.append(fetch.source)
+        return others
+
+    def stored(self, piece: int, now_s: float) -> list[PeerId]:
+        """`piece` is here; return the sources that were asked for it and have not sent it."""
+        self.held |= 1 << piece
+        self.progress_s = now_s
+        sources = [fetch.source for fetch in self.in_flight.get(piece, ())]
+        for source in sources:
+            self.unask(piece, source)
+        return sources
+
+    def requests(self) -> int:
+        """How many requests are out at neighbours."""
+        return sum(len(neighbour.asked) for neighbour in self.neighbours.values())
+
+    def stalled(self, now_s: float, *, stall_s: float) -> Iterator[tuple[int, Fetch]]:
+        """Yield the pieces whose only fetch has shown no progress for `stall_s`."""
+        for piece, fetches in self.in_flight.items():
+            if len(fetches) == 1 and now_s - fetches[0].progress_s > stall_s:
+                yield piece, fetches[0]
+
+    def check(self) -> None:
+        """Assert the invariants; tests and the simulator call this after every event."""
+        bits = 0
+        for piece, fetches in self.in_flight.items():
+            assert 1 <= len(fetches) <= 3, fetches
+            assert len({fetch.source for fetch in fetches}) == len(fetches)
+            bits |= 1 << piece
+        assert bits == self.in_flight_bits
+        assert not bits & self.held, "a piece that is here is not fetched"
+        counted = [0] * self.spec.pieces
+        for peer, neighbour in self.neighbours.items():
+            for piece in bitmap.members(neighbour.held):
+                counted[piece] += 1
+            for piece in neighbour.asked:
+                assert any(f.source == peer for f in self.in_flight[piece])
+        assert counted == self.holders

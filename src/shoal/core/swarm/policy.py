@@ -1,0 +1,91 @@
+"""The numbers that the swarm decides by, each with its source."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Constants of the swarm; the simulator varies them, the agent uses the defaults.
+
+    Where a source is named as docs/design, the file holds the measurement.
+    """
+
+    neighbours: int = 16
+    """Peers to exchange a blob's pieces with. 8 cost 1 %, 32 gain 2 % (docs/design/0001)."""
+
+    neighbours_most: int = 32
+    """Where a node refuses further neighbours of a blob: twice what it seeks for itself."""
+
+    uploads_at_once: int = 3
+    """Pieces sent at the same time: one would idle between pieces, many make every piece late."""
+
+    requests_queued_most: int = 64
+    """Requests that wait for an upload slot before the next is answered Busy."""
+
+    requests_per_neighbour: int = 3
+    """Requests outstanding at one neighbour: the one being sent, and what hides the round trip."""
+
+    requests_least: int = 6
+    """Requests outstanding at all neighbours while nothing is known of the link."""
+
+    requests_most: int = 32
+    """The same at the fastest links; bounds the memory that receiving takes."""
+
+    request_horizon_s: float = 0.15
+    """How much of the link's measured rate to keep outstanding, beyond `requests_least` / 2."""
+
+    window_bytes: int = 64 * 1024 * 1024
+    """How far ahead of its reader a blob is fetched; wide enough for rarest-first to work."""
+
+    registry_fetches: int = 2
+    """Requests to the registry at once on a node: the second hides the gap between two."""
+
+    leases_at_once: int = 10
+    """Leases of one blob that are out at once: enough to keep the registry's link full, few enough
+    that each piece arrives soon and can be passed on."""
+
+    lease_bytes_most: int = 16 * 1024 * 1024
+    """The longest run of adjacent pieces in one lease (and one Range request)."""
+
+    lease_patience_s: float = 3.0
+    """A lease whose holder shows no progress for so long goes to another node. design: 3 s."""
+
+    lease_renewal_s: float = 1.0
+    """How often a holder tells its tracker that bytes arrive."""
+
+    announce_interval_s: float = 5.0
+    """How often a node that wants a blob tells its tracker what it has."""
+
+    hold_announce_interval_s: float = 240.0
+    """The same for a node that has the whole blob."""
+
+    takeover_grace_s: float = 1.0
+    """How long a tracker that takes over waits for others to announce before it leases."""
+
+    stall_s: float = 1.0
+    """A piece without progress for so long is asked for elsewhere too. design: "a second or so"."""
+
+    hedge_s: float = 0.4
+    """A piece that has not begun to arrive after so long may be asked for elsewhere when nothing
+    else is left to ask for."""
+
+    alone_after_s: float = 6.0
+    """A blob without any progress for so long is fetched from the registry without a lease."""
+
+    give_up_s: float = 9.0
+    """A blob without any progress for so long fails its readers: within containerd's patience."""
+
+    released_s: float = 30.0
+    """How long a blob that nobody reads goes on being fetched."""
+
+    suspect_s: float = 2.0
+    """How long a peer that failed is left alone; doubles with each failure in a row."""
+
+    suspect_most_s: float = 60.0
+    """The longest that a peer is left alone."""
+
+    banned_s: float = 600.0
+    """How long a peer that sent wrong bytes is left alone."""
+
+
+DEFAULT = Policy()

@@ -1,0 +1,313 @@
+"""The tracker's part: who wants or has a blob, and who fetches which piece from the registry.
+
+Any agent may be asked to track any blob; it need not want it. A tracker introduces (a random
+handful of peers for each that asks) and leases (a piece that no one has goes to exactly one node).
+Nothing here is kept on disk: when a tracker is lost, the nodes announce what they have to the next.
+"""
+
+# Rule 1: every change to a lease happens in this file.
+# Rule 2: a lie told by a node costs the site time or one extra copy, never a wrong byte: a tracker
+#         hands out introductions and leases, and bytes are checked by whoever receives them.
+# Rule 3: a piece is leased to one node at a time, and to a further one only when the first has
+#         shown no progress for its patience, which doubles for that piece each time.
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from shoal.core import bitmap
+from shoal.core.blob import BlobSpec, BlobTag
+from shoal.core.peer import PeerId
+from shoal.core.swarm.policy import Policy
+from shoal.core.wire.messages import (
+    Announce,
+    Introduce,
+    LeaseEnded,
+    LeaseGranted,
+    LeaseNone,
+    LeaseOutcome,
+    LeaseProgress,
+    LeaseWanted,
+    Message,
+)
+
+if TYPE_CHECKING:
+    from random import Random
+
+# Participants of one blob that a tracker remembers. Source: design, "no tracker serves more than
+# some 300 clients" in a large site; ten times that is the bound against a flood of announcements.
+PARTICIPANTS_MOST = 4096
+TABLES_MOST = 4096
+
+Replies = list[tuple[PeerId, Message]]
+
+
+@dataclass(slots=True)
+class Participant:
+    """A node that wants or has the blob."""
+
+    held: int
+    wants: bool
+    seen_s: float
+    denied: bool = False  # the registry refuses its credential for this blob
+
+
+@dataclass(slots=True)
+class Lease:
+    """The right to fetch `count` pieces from `first` on."""
+
+    peer: PeerId
+    first: int
+    count: int
+    done: int
+    progress_s: float
+
+    @property
+    def open_pieces(self) -> int:
+        """Bitmap of the pieces that have not come yet."""
+        return bitmap.run(self.first + self.done, self.count - self.done)
+
+
+@dataclass(slots=True)
+class Table:
+    """What the tracker knows of one blob."""
+
+    spec: BlobSpec
+    not_before_s: float
+    participants: dict[PeerId, Participant] = field(default_factory=dict)
+    leases: dict[tuple[PeerId, int], Lease] = field(default_factory=dict)
+    waiting: dict[PeerId, None] = field(default_factory=dict)  # an ordered set
+    available: int = 0  # union of what participants hold
+    lapses: dict[int, int] = field(default_factory=dict)  # piece -> leases that lapsed
+
+    def leasable(self) -> int:
+        """Bitmap of the pieces that no one has and no one fetches."""
+        out = self.available
+        for lease in self.leases.values():
+            out |= lease.open_pieces
+        return bitmap.full(self.spec.pieces) & ~out
+
+    def count_available(self) -> None:
+        """Derive `available` anew, after someone left."""
+        self.available = 0
+        for participant in self.participants.values():
+            self.available |= participant.held
+
+
+@dataclass(slots=True)
+class Tracker:
+    """All blobs that this node tracks. Every method returns what to say to whom."""
+
+    rng: "Random"
+    policy: Policy
+    tables: dict[BlobTag, Table] = field(default_factory=dict)
+
+    def announced(self, peer: PeerId, message: Announce, *, now_s: float) -> Replies:
+        """A node says that it wants or has a blob: remember, and introduce."""
+        spec = message.spec
+        table = self.tables.get(spec.tag)
+        if table is None:
+            if len(self.tables) >= TABLES_MOST:
+                return []
+            grace_s = self.policy.takeover_grace_s if message.takeover else 0.0
+            table = self.tables[spec.tag] = Table(spec, now_s + grace_s)
+        known = table.participants.get(peer)
+        if known is None:
+            if len(table.participants) >= PARTICIPANTS_MOST:
+                return []
+            known = table.participants[peer] = Participant(0, message.wants, now_s)
+        known.seen_s = now_s
+        known.wants = message.wants
+        lost = known.held & ~message.held
+        known.held = message.held
+        if lost:
+            table.count_available()
+        else:
+            table.available |= message.held
+        replies: Replies = []
+        if message.peers_sought and (peers := self._introduce(table, peer, message.peers_sought)):
+            replies.append((peer, Introduce(spec.tag, peers)))
+        return replies + self._grant(table, now_s)
+
+    def _introduce(self, table: Table, asker: PeerId, count: int) -> tuple[PeerId, ...]:
+        # A wanting node gains most from others that want too: they are who relays. Holders make
+        # up a quarter, so that a lone seeder is not asked by all.
+        wanting = [p for p, known in table.participants.items() if known.wants and p != asker]
+        holding = [p for p, known in table.participants.items() if not known.wants and p != asker]
+        holders = min(len(holding), max(count // 4, count - len(wanting)))
+        wanters = min(len(wanting), count - holders)
+        return (
+            *self.rng.sample(wanting, wanters),
+            *self.rng.sample(holding, holders),
+        )
+
+    def lease_wanted(self, peer: PeerId, message: LeaseWanted, *, now_s: float) -> Replies:
+        """A node has a free hand for the registry: grant now, or when a lease comes free."""
+        table = self.tables.get(message.tag)
+        known = table.participants.get(peer) if table else None
+        if table is None or known is None or known.denied:
+            return [(peer, LeaseNone(message.tag))]
+        known.seen_s = now_s
+        replies: Replies = []
+        if message.stuck_piece >= 0:
+            replies += self._lapse_stuck(table, message.stuck_piece, now_s)
+        table.waiting[peer] = None
+        return replies + self._grant(table, now_s)
+
+    def _lapse_stuck(self, table: Table, piece: int, now_s: float) -> Replies:
+        """Someone waits in vain for `piece`: if its holders cannot be reached, lease it anew."""
+        bit = 1 << piece
+        if piece < table.spec.pieces and table.available & bit and not table.lapses.get(piece):
+            for participant in table.participants.values():
+                participant.held &= ~bit
+            table.available &= ~bit
+            table.lapses[piece] = 1
+        return self._lapse(table, now_s)
+
+    def lease_progressed(self, peer: PeerId, message: LeaseProgress, *, now_s: float) -> Replies:
+        """Bytes of a lease arrive: it lives on."""
+        table = self.tables.get(message.tag)
+        lease = table.leases.get((peer, message.first)) if table else None
+        if table is None or lease is None:
+            return []
+        lease.progress_s = now_s
+        self._done(table, lease, message.done)
+        return []
+
+    def lease_ended(self, peer: PeerId, message: LeaseEnded, *, now_s: float) -> Replies:
+        """A lease is over: what did not come is leased to another."""
+        table = self.tables.get(message.tag)
+        if table is None:
+            return []
+        lease = table.leases.pop((peer, message.first), None)
+        known = table.participants.get(peer)
+        if lease is not None:
+            self._done(table, lease, message.done)
+        if message.outcome is LeaseOutcome.DENIED and known is not None:
+            known.denied = True
+            table.waiting.pop(peer, None)
+        if message.outcome is LeaseOutcome.FAILED:
+            # The registry's wish to be left alone binds the whole site.
+            table.not_before_s = max(table.not_before_s, now_s + message.retry_after_s)
+        return self._grant(table, now_s)
+
+    def _done(self, table: Table, lease: Lease, done: int) -> None:
+        lease.done = max(lease.done, min(done, lease.count))
+        came = bitmap.run(lease.first, lease.done)
+        known = table.participants.get(lease.peer)
+        if known is not None:
+            known.held |= came
+            table.available |= came
+
+    def left(self, peer: PeerId, tags: Iterable[BlobTag], *, now_s: float) -> Replies:
+        """A node no longer takes part in these blobs, by its word or because it is gone."""
+        replies: Replies = []
+        for tag in tags:
+            table = self.tables.get(tag)
+            if table is None or table.participants.pop(peer, None) is None:
+                continue
+            table.waiting.pop(peer, None)
+            for key in [key for key in table.leases if key[0] == peer]:
+                del table.leases[key]
+            if not table.participants:
+                del self.tables[tag]
+                continue
+            table.count_available()
+            replies += self._grant(table, now_s)
+        return replies
+
+    def lost(self, peer: PeerId, *, now_s: float) -> Replies:
+        """The connection to `peer` is gone: so are its leases, until it announces again.
+
+        What it holds whole is still there when it was only idle, so holders are kept.
+        """
+        tags = [
+            tag
+            for tag, table in self.tables.items()
+            if (known := table.participants.get(peer)) is not None and known.wants
+        ]
+        return self.left(peer, tags, now_s=now_s)
+
+    def ticked(self, *, now_s: float) -> Replies:
+        """Let silent leases lapse, forget who has not been heard of, grant what can be granted."""
+        replies: Replies = []
+        for tag, table in list(self.tables.items()):
+            for peer, known in list(table.participants.items()):
+                patience_s = 4 * (
+                    self.policy.announce_interval_s
+                    if known.wants
+                    else self.policy.hold_announce_interval_s
+                )
+                if now_s - known.seen_s > patience_s:
+                    replies += self.left(peer, [tag], now_s=now_s)
+            if tag in self.tables:
+                replies += self._lapse(table, now_s)
+                replies += self._grant(table, now_s)
+        return replies
+
+    def _lapse(self, table: Table, now_s: float) -> Replies:
+        for key, lease in list(table.leases.items()):
+            lapses = max(
+                (table.lapses.get(p, 0) for p in bitmap.members(lease.open_pieces)), default=0
+            )
+            if now_s - lease.progress_s > self.policy.lease_patience_s * 2**lapses:
+                del table.leases[key]
+                for piece in bitmap.members(lease.open_pieces):
+                    table.lapses[piece] = table.lapses.get(piece, 0) + 1
+        return []
+
+    def _grant(self, table: Table, now_s: float) -> Replies:
+        if now_s < table.not_before_s:
+            return []
+        replies: Replies = []
+        tag = table.spec.tag
+        leasable = table.leasable()
+        while leasable and len(table.leases) < self.policy.leases_at_once:
+            peer = self._taker(table)
+            if peer is None:
+                break
+            first, count = bitmap.lowest_run(leasable, longest=self._run_length(table, leasable))
+            table.waiting.pop(peer, None)
+            table.leases[peer, first] = Lease(peer, first, count, 0, now_s)
+            leasable &= ~bitmap.run(first, count)
+            replies.append((peer, LeaseGranted(tag, first, count)))
+        if not leasable:
+            # Whoever waits may look after its next blob; if a lease lapses, one is called upon.
+            replies += [(peer, LeaseNone(tag)) for peer in table.waiting]
+            table.waiting.clear()
+        return replies
+
+    def _taker(self, table: Table) -> PeerId | None:
+        for peer in table.waiting:
+            if not table.participants[peer].denied:
+                return peer
+        if table.leases:
+            return None  # somebody is at work and will ask again
+        idle = [p for p, k in table.participants.items() if k.wants and not k.denied]
+        return self.rng.choice(idle) if idle else None
+
+    def _run_length(self, table: Table, leasable: int) -> int:
+        # Short runs when many take part, so that each piece is soon on its way to others; long
+        # ones for a node alone, for which each request is only a round trip.
+        wanting = sum(known.wants and not known.denied for known in table.participants.values())
+        longest = max(1, self.policy.lease_bytes_most // table.spec.piece_bytes)
+        if wanting <= 1:
+            return longest
+        share = leasable.bit_count() // (self.policy.leases_at_once * wanting)
+        return max(1, min(longest, share))
+
+    def check(self) -> None:
+        """Assert the invariants; tests call this after every event."""
+        for tag, table in self.tables.items():
+            assert table.spec.tag == tag
+            assert table.participants, "a table without participants is forgotten"
+            union = 0
+            for participant in table.participants.values():
+                union |= participant.held
+            assert union == table.available
+            leased = 0
+            for (peer, first), lease in table.leases.items():
+                assert (peer, first) == (lease.peer, lease.first)
+                assert not leased & lease.open_pieces, "a piece is leased twice"
+                leased |= lease.open_pieces
+            assert all(peer in table.participants for peer in table.waiting)

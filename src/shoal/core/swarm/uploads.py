@@ -1,0 +1,79 @@
+"""Whom to serve next: few pieces at once, turns taken by peer."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from shoal.core.blob import BlobTag
+from shoal.core.peer import PeerId
+from shoal.core.swarm.policy import Policy
+
+
+@dataclass(slots=True)
+class Uploads:
+    """Requests that peers made, and those being served.
+
+    Few at once, because a piece that is half sent helps nobody: three pieces sent one after the
+    other can be passed on sooner than three sent side by side.
+    """
+
+    policy: Policy
+    queues: dict[PeerId, deque[tuple[BlobTag, int]]] = field(default_factory=dict)
+    sending: set[tuple[PeerId, BlobTag, int]] = field(default_factory=set)
+    queued: int = 0
+
+    def ask(self, peer: PeerId, tag: BlobTag, piece: int) -> bool:
+        """Queue a request; return False if it is refused for want of room."""
+        queue = self.queues.get(peer)
+        if queue is not None and (tag, piece) in queue:
+            return True
+        if self.queued >= self.policy.requests_queued_most:
+            return False
+        if queue is None:
+            queue = self.queues[peer] = deque()
+        queue.append((tag, piece))
+        self.queued += 1
+        return True
+
+    def cancel(self, peer: PeerId, tag: BlobTag, piece: int) -> None:
+        """Forget a request that has not begun to be served."""
+        queue = self.queues.get(peer)
+        if queue is not None and (tag, piece) in queue:
+            queue.remove((tag, piece))
+            self.queued -= 1
+            if not queue:
+                del self.queues[peer]
+
+    def lost(self, peer: PeerId) -> None:
+        """The peer is gone, and its requests with it."""
+        queue = self.queues.pop(peer, None)
+        if queue is not None:
+            self.queued -= len(queue)
+        self.sending = {upload for upload in self.sending if upload[0] != peer}
+
+    def ended(self, peer: PeerId, tag: BlobTag, piece: int) -> None:
+        """An upload is over; its slot is free."""
+        self.sending.discard((peer, tag, piece))
+
+    def next(self) -> tuple[PeerId, BlobTag, int] | None:
+        """Return the next upload to begin, or None while no slot or no request is there."""
+        if len(self.sending) >= self.policy.uploads_at_once or not self.queues:
+            return None
+        # Insertion order is the order of turns: who was served goes to the end. A peer that is
+        # being served waits while another has nothing, so that no link is left idle.
+        busy = {upload[0] for upload in self.sending}
+        peer = next((p for p in self.queues if p not in busy), None)
+        if peer is None:
+            peer = next(iter(self.queues))
+        queue = self.queues.pop(peer)
+        tag, piece = queue.popleft()
+        self.queued -= 1
+        if queue:
+            self.queues[peer] = queue
+        self.sending.add((peer, tag, piece))
+        return peer, tag, piece
+
+    def check(self) -> None:
+        """Assert the invariants; tests call this after every event."""
+        assert self.queued == sum(map(len, self.queues.values()))
+        assert all(self.queues.values()), "an empty queue is removed"
+        assert len(self.sending) <= self.policy.uploads_at_once

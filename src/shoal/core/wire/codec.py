@@ -1,0 +1,309 @@
+"""Messages as bytes: each frame is a length (4 bytes), a type (1 byte) and fields.
+
+All integers are big-endian. Strings and bitmaps carry a 2-byte length. A frame is bounded by
+MAX_FRAME_BYTES, so a stranger cannot make a reader allocate more. The bytes that follow a `Block`
+are outside its frame: the connection moves them without looking at them.
+"""
+
+import struct
+from collections.abc import Callable
+from typing import Final, cast
+
+from shoal.core import bitmap
+from shoal.core.blob import BlobSpec, BlobTag, ContentKind
+from shoal.core.digest import HEX_LENGTHS, Digest
+from shoal.core.errors import BadInput, PeerFault
+from shoal.core.peer import PeerId
+from shoal.core.wire.messages import (
+    Announce,
+    Block,
+    Busy,
+    Cancel,
+    Have,
+    Hello,
+    Introduce,
+    Join,
+    LeaseEnded,
+    LeaseGranted,
+    LeaseNone,
+    LeaseOutcome,
+    LeaseProgress,
+    LeaseWanted,
+    Leave,
+    Message,
+    Ping,
+    Request,
+)
+
+# The largest frame is a `Have` or `Introduce`; a bitmap of the longest blob (2,048 pieces of
+# 16 MiB) takes 256 bytes. 64 KiB is far above any of them and small beside one block.
+MAX_FRAME_BYTES: Final = 64 * 1024
+HEAD: Final = struct.Struct(">IB")
+HASH_BYTES: Final = 32
+TAG_BYTES: Final = 16
+
+# A block is what a connection sends before it looks whether a control message waits: 10 ms of a
+# 100 Mbit/s link. The receiver refuses longer ones, since it reserves a buffer for each.
+MAX_BLOCK_BYTES: Final = 128 * 1024
+
+_U16, _U32, _I32, _F64 = (struct.Struct(f) for f in (">H", ">I", ">i", ">d"))
+_PIECE = struct.Struct(">16sI")
+_RUN = struct.Struct(">16sII")
+_BLOCK = struct.Struct(">16sIII32s")
+_ENDED = struct.Struct(">16sIIBd")
+_WANTED = struct.Struct(">16si")
+_SPEC = struct.Struct(">QBB")
+_ALGORITHMS = tuple(HEX_LENGTHS)
+_KINDS = tuple(ContentKind)
+
+
+class _Fields:
+    """Reads a frame's fields in order; every read is bounded by the frame."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def take(self, count: int) -> bytes:
+        end = self._at + count
+        if end > len(self._data):
+            raise PeerFault(f"frame of {len(self._data)} bytes ends before its fields do")
+        part = self._data[self._at : end]
+        self._at = end
+        return part
+
+    def unpack(self, form: struct.Struct) -> tuple[int, ...]:
+        return form.unpack(self.take(form.size))
+
+    def text(self) -> str:
+        (count,) = self.unpack(_U16)
+        try:
+            return self.take(count).decode()
+        except UnicodeDecodeError as error:
+            raise PeerFault("text in a frame is not UTF-8") from error
+
+    def bits(self) -> int:
+        (count,) = self.unpack(_U16)
+        return bitmap.from_bytes(self.take(count))
+
+    def spec(self) -> BlobSpec:
+        length, algorithm, kind = self.unpack(_SPEC)
+        if algorithm >= len(_ALGORITHMS) or kind >= len(_KINDS):
+            raise PeerFault(f"unknown digest algorithm {algorithm} or content kind {kind}")
+        name = _ALGORITHMS[algorithm]
+        digest = Digest(name, self.take(HEX_LENGTHS[name] // 2).hex())
+        registry = self.text()
+        try:
+            return BlobSpec(registry, digest, length, _KINDS[kind])
+        except BadInput as error:
+            raise PeerFault(str(error)) from error
+
+    def end(self) -> None:
+        if self._at != len(self._data):
+            raise PeerFault(f"{len(self._data) - self._at} bytes too many in a frame")
+
+
+def _text(value: str) -> bytes:
+    data = value.encode()
+    return _U16.pack(len(data)) + data
+
+
+def _bits(value: int) -> bytes:
+    data = bitmap.to_bytes(value)
+    return _U16.pack(len(data)) + data
+
+
+def _spec(spec: BlobSpec) -> bytes:
+    head = _SPEC.pack(
+        spec.length_bytes, _ALGORITHMS.index(spec.digest.algorithm), _KINDS.index(spec.kind)
+    )
+    return head + bytes.fromhex(spec.digest.hex) + _text(spec.registry)
+
+
+def _hello(f: _Fields) -> Hello:
+    (protocol,) = f.unpack(_U16)
+    return Hello(PeerId(f.text()), protocol)
+
+
+def _join(f: _Fields) -> Join:
+    spec = f.spec()
+    return Join(spec, _held(f, spec))
+
+
+def _held(f: _Fields, spec: BlobSpec) -> int:
+    held = f.bits()
+    if held.bit_length() > spec.pieces:
+        raise PeerFault(
+            f"{spec.digest}: bitmap names piece {held.bit_length() - 1} of {spec.pieces}"
+        )
+    return held
+
+
+def _have(f: _Fields) -> Have:
+    tag = BlobTag(f.take(TAG_BYTES))
+    (count,) = f.unpack(_U16)
+    return Have(tag, struct.unpack(f">{count}I", f.take(4 * count)))
+
+
+def _piece(f: _Fields) -> tuple[BlobTag, int]:
+    tag, piece = cast("tuple[bytes, int]", f.unpack(_PIECE))
+    return BlobTag(tag), piece
+
+
+def _run(f: _Fields) -> tuple[BlobTag, int, int]:
+    tag, first, count = cast("tuple[bytes, int, int]", f.unpack(_RUN))
+    return BlobTag(tag), first, count
+
+
+def _block(f: _Fields) -> Block:
+    tag, piece, offset, length, hash_ = cast("tuple[bytes, int, int, int, bytes]", f.unpack(_BLOCK))
+    if not 0 < length <= MAX_BLOCK_BYTES:
+        raise PeerFault(f"block of {length} bytes is outside 1..{MAX_BLOCK_BYTES}")
+    return Block(BlobTag(tag), piece, offset, length, hash_)
+
+
+def _announce(f: _Fields) -> Announce:
+    spec = f.spec()
+    held = _held(f, spec)
+    flags, sought = f.take(1)[0], f.take(1)[0]
+    return Announce(spec, held, bool(flags & 1), sought, bool(flags & 2))
+
+
+def _introduce(f: _Fields) -> Introduce:
+    tag = BlobTag(f.take(TAG_BYTES))
+    return Introduce(tag, tuple(PeerId(f.text()) for _ in range(f.take(1)[0])))
+
+
+def _wanted(f: _Fields) -> LeaseWanted:
+    tag, piece = cast("tuple[bytes, int]", f.unpack(_WANTED))
+    return LeaseWanted(BlobTag(tag), piece)
+
+
+def _ended(f: _Fields) -> LeaseEnded:
+    tag, first, done, outcome, retry = cast("tuple[bytes, int, int, int, float]", f.unpack(_ENDED))
+    if outcome not in LeaseOutcome.__members__.values() or not 0 <= retry <= 86400:
+        raise PeerFault(f"lease outcome {outcome} or retry time {retry} makes no sense")
+    return LeaseEnded(BlobTag(tag), first, done, LeaseOutcome(outcome), retry)
+
+
+def _write_have(m: Have) -> bytes:
+    return m.tag + _U16.pack(len(m.pieces)) + struct.pack(f">{len(m.pieces)}I", *m.pieces)
+
+
+def _write_announce(m: Announce) -> bytes:
+    flags = bytes([m.wants | (m.takeover << 1), min(m.peers_sought, 255)])
+    return _spec(m.spec) + _bits(m.held) + flags
+
+
+# One row a message: its number on the wire, how it is written, how it is read. A number, once
+# released, is never used again for something else.
+_ROWS: tuple[tuple[int, type, Callable[..., bytes], Callable[[_Fields], Message]], ...] = (
+    (1, Hello, lambda m: _U16.pack(m.protocol) + _text(m.peer), _hello),
+    (2, Ping, lambda _: b"", lambda _: Ping()),
+    (3, Join, lambda m: _spec(m.spec) + _bits(m.held), _join),
+    (4, Have, _write_have, _have),
+    (5, Request, lambda m: _PIECE.pack(m.tag, m.piece), lambda f: Request(*_piece(f))),
+    (6, Cancel, lambda m: _PIECE.pack(m.tag, m.piece), lambda f: Cancel(*_piece(f))),
+    (7, Busy, lambda m: _PIECE.pack(m.tag, m.piece), lambda f: Busy(*_piece(f))),
+    (8, Leave, lambda m: m.tag, lambda f: Leave(BlobTag(f.take(TAG_BYTES)))),
+    (
+        9,
+        Block,
+        lambda m: _BLOCK.pack(m.tag, m.piece, m.offset, m.length, m.piece_hash),
+        _block,
+    ),
+    (10, Announce, _write_announce, _announce),
+    (
+        11,
+        Introduce,
+        lambda m: m.tag + bytes([len(m.peers)]) + b"".join(map(_text, m.peers)),
+        _introduce,
+    ),
+    (12, LeaseWanted, lambda m: _WANTED.pack(m.tag, m.stuck_piece), _wanted),
+    (
+        13,
+        LeaseGranted,
+        lambda m: _RUN.pack(m.tag, m.first, m.count),
+        lambda f: LeaseGranted(*_run(f)),
+    ),
+    (14, LeaseNone, lambda m: m.tag, lambda f: LeaseNone(BlobTag(f.take(TAG_BYTES)))),
+    (
+        15,
+        LeaseProgress,
+        lambda m: _RUN.pack(m.tag, m.first, m.done),
+        lambda f: LeaseProgress(*_run(f)),
+    ),
+    (
+        16,
+        LeaseEnded,
+        lambda m: _ENDED.pack(m.tag, m.first, m.done, m.outcome, m.retry_after_s),
+        _ended,
+    ),
+)
+_WRITERS = {row[1]: (row[0], row[2]) for row in _ROWS}
+_READERS = {row[0]: row[3] for row in _ROWS}
+
+
+def encode(message: Message) -> bytes:
+    """Return `message` as one frame.
+
+    Raises:
+        ValueError: the message is longer than a frame may be.
+    """
+    number, write = _WRITERS[type(message)]
+    payload = write(message)
+    if len(payload) > MAX_FRAME_BYTES:
+        raise ValueError(f"{type(message).__name__} of {len(payload)} bytes does not fit a frame")
+    return HEAD.pack(len(payload), number) + payload
+
+
+def decode(number: int, payload: bytes) -> Message:
+    """Return the message of a frame of type `number`.
+
+    Raises:
+        PeerFault: an unknown type, or fields that make no sense.
+    """
+    read = _READERS.get(number)
+    if read is None:
+        raise PeerFault(f"unknown message type {number}")
+    fields = _Fields(payload)
+    message = read(fields)
+    fields.end()
+    return message
+
+
+class FrameReader:
+    """Cuts a stream into messages, and stops where a block's raw bytes begin."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """Take more bytes of the stream."""
+        self._data += data
+
+    def next(self) -> Message | None:
+        """Return the next whole message, or None until more bytes come.
+
+        After a `Block`, the caller takes its body with `take` before it asks for the next message.
+
+        Raises:
+            PeerFault: a frame that is too long, unknown or malformed.
+        """
+        if len(self._data) < HEAD.size:
+            return None
+        length, number = HEAD.unpack_from(self._data)
+        if length > MAX_FRAME_BYTES:
+            raise PeerFault(f"frame of {length} bytes is over {MAX_FRAME_BYTES}")
+        end = HEAD.size + length
+        if len(self._data) < end:
+            return None
+        payload = bytes(self._data[HEAD.size : end])
+        del self._data[:end]
+        return decode(number, payload)
+
+    def take(self, most: int) -> bytes:
+        """Return, and remove, up to `most` bytes that were fed and not yet read."""
+        part = bytes(self._data[:most])
+        del self._data[: len(part)]
+        return part

@@ -1,0 +1,189 @@
+"""What peers say to each other.
+
+Two conversations share a connection. Neighbours exchange pieces of blobs that both want or have:
+`Join`, `Have`, `Request`, `Cancel`, `Busy`, `Block`, `Leave`. A node and a blob's tracker arrange
+introductions and leases: `Announce`, `Introduce`, `LeaseWanted`, `LeaseGranted`, `LeaseNone`,
+`LeaseProgress`, `LeaseEnded`. `Hello` opens a connection and `Ping` keeps silence from meaning
+anything.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from shoal.core.blob import BlobSpec, BlobTag
+from shoal.core.peer import PeerId
+
+PROTOCOL = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """First frame each way: who speaks, and which protocol."""
+
+    peer: PeerId
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Says only that the sender lives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """To a neighbour: let us exchange pieces of this blob; `held` are those I have."""
+
+    spec: BlobSpec
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
+class Have:
+    """To a neighbour: I now have these pieces too."""
+
+    tag: BlobTag
+    pieces: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """To a neighbour: send me this piece when it is my turn."""
+
+    tag: BlobTag
+    piece: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """To a neighbour: I no longer need this piece, unless its bytes are on their way."""
+
+    tag: BlobTag
+    piece: int
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """To a neighbour: I will not send this piece; ask another, or me later."""
+
+    tag: BlobTag
+    piece: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """To a neighbour or tracker: I neither want nor have this blob any more."""
+
+    tag: BlobTag
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Head of a stretch of a piece; `length` raw bytes follow it on the connection.
+
+    `piece_hash` is the BLAKE3 hash of the whole piece, by which the receiver checks it before it
+    stores, uses or passes it on.
+    """
+
+    tag: BlobTag
+    piece: int
+    offset: int  # from the piece's start, bytes
+    length: int  # bytes that follow
+    piece_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """To the tracker: I want (or hold whole) this blob, have these pieces, seek this many peers.
+
+    `takeover` says that an earlier tracker knew this blob, so others will announce shortly too.
+    """
+
+    spec: BlobSpec
+    held: int
+    wants: bool
+    peers_sought: int
+    takeover: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Introduce:
+    """From the tracker: these peers want or have the blob."""
+
+    tag: BlobTag
+    peers: tuple[PeerId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseWanted:
+    """To the tracker: I have a free hand to fetch from the registry what no peer has.
+
+    `stuck_piece` names a piece that the sender waits for in vain, or -1.
+    """
+
+    tag: BlobTag
+    stuck_piece: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseGranted:
+    """From the tracker: fetch these adjacent pieces from the registry; nobody else will."""
+
+    tag: BlobTag
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseNone:
+    """From the tracker: every piece is leased or held by a peer."""
+
+    tag: BlobTag
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseProgress:
+    """To the tracker: bytes of this lease arrive; its first `done` pieces are whole."""
+
+    tag: BlobTag
+    first: int
+    done: int
+
+
+class LeaseOutcome(IntEnum):
+    """How a lease ended."""
+
+    DONE = 0
+    FAILED = 1  # the registry did not give it: another node may try, after `retry_after_s`
+    DENIED = 2  # the registry refuses this node's credential: never lease this blob to it again
+    DECLINED = 3  # the node needs no lease any more
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseEnded:
+    """To the tracker: the lease that began at `first` is over; `done` pieces from it are whole."""
+
+    tag: BlobTag
+    first: int
+    done: int
+    outcome: LeaseOutcome
+    retry_after_s: float = 0.0
+
+
+Message = (
+    Hello
+    | Ping
+    | Join
+    | Have
+    | Request
+    | Cancel
+    | Busy
+    | Leave
+    | Block
+    | Announce
+    | Introduce
+    | LeaseWanted
+    | LeaseGranted
+    | LeaseNone
+    | LeaseProgress
+    | LeaseEnded
+)
