@@ -1,0 +1,1 @@
+"""Benchmarks: one script for each question, its figures beside their bounds."""
