@@ -1,0 +1,306 @@
+"""Every setting of the agent, its unit, its default and the reason for it.
+
+A number is in the unit that its key ends in; text may carry a unit of its own (`20GiB`, `512MB/s`,
+`2m`). Secrets are paths of files, never values. Where settings come from, and in which order, is
+in settings_load.py; docs/settings.md is generated from this file.
+"""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from shoal.agent.settings_rules import contradictions
+from shoal.agent.settings_types import (
+    AbsolutePath,
+    Address,
+    BaseUrl,
+    Count,
+    HostName,
+    Member,
+    Port,
+    Rate,
+    RedirectHost,
+    RegistryName,
+    Seconds,
+    SiteName,
+    Size,
+)
+
+_GIB = 1024**3
+
+
+class Section(BaseModel):
+    """What all sections share: no unknown keys, no change after loading, documented fields."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True
+    )
+
+
+class FrontSettings(Section):
+    """The registry front: the pull API that the container runtime of this node asks."""
+
+    hosts: tuple[Address, ...] = Field(default=("127.0.0.1", "::1"), min_length=1)
+    """IP addresses that the front listens on. Both loopback addresses, since `localhost` in a
+    runtime's configuration may mean either; one that the machine lacks is skipped with a warning,
+    unless it is the only one."""
+
+    port: Port = 65001
+    """TCP port of the front. 65001 is what distributed host names and existing mirror
+    configurations use."""
+
+    aliases: tuple[HostName, ...] = ()
+    """Further host names, without port, that a request's Host header may carry beside localhost
+    and the loopback addresses. They say nothing about the registry meant: for that see
+    `registries`, `aliases`. None by default: an unexpected Host is how DNS rebinding shows."""
+
+    allow_remote: bool = False
+    """Whether the front may listen on, and answer to, addresses beyond loopback. Off, since
+    everyone who reaches such a front may use this node as a relay."""
+
+
+class PeerSettings(Section):
+    """The peer API: what other agents of the site ask."""
+
+    hosts: tuple[Address, ...] = Field(default=("0.0.0.0", "::"), min_length=1)  # noqa: S104
+    """IP addresses that the peer API listens on. All, since a node's own address is often not
+    known before it runs; one that the machine lacks is skipped with a warning."""
+
+    port: Port = 65002
+    """TCP port of the peer API, and of every member that is named without one."""
+
+    address: Address | None = None
+    """IP address at which other members reach this node; with `port` it is this node's name among
+    them. None: the one member of the list that is an address of this machine."""
+
+    plaintext: bool = True
+    """Whether peers speak plain TCP. Only true is possible in this version, which has no mutual
+    TLS: let nothing but the site's nodes reach `port`."""
+
+
+class ExporterSettings(Section):
+    """Prometheus metrics, health and the debug page; nothing there changes or reads content."""
+
+    enabled: bool = True
+    """Whether the exporter listens. Health is served by the front in any case."""
+
+    hosts: tuple[Address, ...] = Field(default=("0.0.0.0", "::"), min_length=1)  # noqa: S104
+    """IP addresses that the exporter listens on. All, since Prometheus asks from other nodes."""
+
+    port: Port = 65003
+    """TCP port of the exporter, next to the agent's other two."""
+
+
+class StoreSettings(Section):
+    """The node's folder of blobs."""
+
+    path: AbsolutePath = Path("/var/lib/shoal")
+    """Folder for blobs, on a disk with room for `quota_bytes`; made if it is missing."""
+
+    quota_bytes: Size = 20 * _GIB
+    """Bytes that whole and partial blobs may take together; the least recently used go first.
+    20 GiB holds the largest layer that is supported, 20 GB."""
+
+    reserve_bytes: Size = 1 * _GIB
+    """Bytes of the disk that are left free for others, whatever the quota says; below it blobs
+    pass through unkept. 1 GiB keeps a node below the kubelet's disk pressure on small disks."""
+
+
+class RegistrySettings(Section):
+    """One registry that the front serves; any other is an immediate 404."""
+
+    name: RegistryName
+    """The registry as image references name it, with its port if that is not 443: `docker.io`,
+    `registry.example.com:5000`."""
+
+    url: BaseUrl = ""
+    """Base URL that is asked for it. Empty: `https://` and the name (`http://` with `plain_http`;
+    registry-1.docker.io for docker.io)."""
+
+    plain_http: bool = False
+    """Whether the registry may be asked without TLS. Off: credentials and content of a plain-HTTP
+    registry are open to everyone on the path."""
+
+    ca_file: AbsolutePath | None = None
+    """PEM file of certificate authorities for this registry and its storage. None: the system's."""
+
+    aliases: tuple[RegistryName, ...] = ()
+    """Other names by which requests mean this registry: in `ns`, in the Host header, or as first
+    part of the path. docker.io has index.docker.io and registry-1.docker.io without saying so."""
+
+    default: bool = False
+    """Whether requests that name no registry mean this one; for one registry at most."""
+
+    access: Literal["client", "node"] = "client"
+    """Whose credential is shown to the registry: `client`, the one that the runtime sends. `node`
+    is not in this version."""
+
+    redirect_hosts: tuple[RedirectHost, ...] = ()
+    """Hosts (`host`, `host:port`, `*.domain`) to which the registry may redirect a download. Empty:
+    any host."""
+
+    allow_private_redirects: bool = False
+    """Whether a redirect may lead to a loopback, link-local or metadata address. Off, since a
+    registry could make this node ask its own services."""
+
+    serve_stale_tags: bool = True
+    """Whether the last manifest seen for a tag is served, marked with `Warning: 110`, while the
+    registry cannot be reached. On: an outage must not stop a node from starting what it ran."""
+
+    @property
+    def base_url(self) -> str:
+        """The URL to ask: `url`, or what follows from `name`."""
+        if self.url:
+            return self.url
+        if self.name == "docker.io":
+            return "https://registry-1.docker.io"
+        return f"{'http' if self.plain_http else 'https'}://{self.name}"
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name that means this registry."""
+        built_in = ("index.docker.io", "registry-1.docker.io") if self.name == "docker.io" else ()
+        return frozenset((self.name, *self.aliases, *built_in))
+
+
+class AccessSettings(Section):
+    """How long a registry's yes to a credential is remembered."""
+
+    ttl_s: Seconds = 300.0
+    """Seconds for which a registry's yes to (repository, digest, credential) serves further
+    requests. 5 minutes, the usual life of a registry token."""
+
+    outage_grace_s: Seconds = 86400.0
+    """Seconds for which a yes still counts while the registry cannot be reached. A day, so that
+    an overnight outage stops nobody."""
+
+
+class MembershipSettings(Section):
+    """Who is in this node's site."""
+
+    site: SiteName = "default"
+    """Name of the site: nodes that reach each other cheaply. No traffic crosses sites."""
+
+    static: tuple[Member, ...] = ()
+    """Members as `host:port`, IPv6 addresses in brackets; without a port, `peer.port`. May name
+    this node itself, so that all nodes can have the same list."""
+
+    dns: HostName | None = None
+    """Name whose A and AAAA records are the members, all at `peer.port`: a headless service, say.
+    None: only `static`. Both may be set; the members are those of either."""
+
+    dns_refresh_s: Seconds = 10.0
+    """Seconds between two look-ups of `dns`, give or take a tenth. 10 s is below the 30 s for
+    which cluster DNS usually caches."""
+
+    dns_timeout_s: Seconds = 5.0
+    """Seconds after which a look-up counts as failed; the last known members stay. 5 s is the
+    resolver's own default for one try."""
+
+
+class SwarmSettings(Section):
+    """How pieces move between peers and from the registry."""
+
+    neighbours: Count = 16
+    """Peers that a blob is exchanged with at once. 16 comes within 10 % of ideal at 1,000 nodes;
+    more cost messages and gain little."""
+
+    max_transfers: Count = 128
+    """Blobs that arrive at once; more wait their turn. As many as the layers of a few images."""
+
+    download_limit_bytes_per_s: Rate = 0
+    """Bytes a second that this node takes from peers and registries together; 0: no limit."""
+
+    upload_limit_bytes_per_s: Rate = 0
+    """Bytes a second that this node gives to peers; 0: no limit."""
+
+    origin_connections: Count = 4
+    """Connections to a registry for one blob. A few hide the round trip; more are unkind to it."""
+
+    linger_s: Seconds = 30.0
+    """Seconds for which a blob still arrives after its last client has left, unless peers need it.
+    30 s is longer than containerd takes to come back after a cut."""
+
+
+class ContainerdSettings(Section):
+    """What the agent may use of this node's containerd."""
+
+    content_dir: AbsolutePath | None = None
+    """Folder of containerd's content store, usually
+    /var/lib/containerd/io.containerd.content.v1.content, read only: its blobs are shared with
+    peers. None: they are not."""
+
+
+class LogSettings(Section):
+    """What is written to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe record that is written."""
+
+    format: Literal["json", "text"] = "json"
+    """`json`: one object a line, for collectors. `text`: short lines for people."""
+
+
+class SupervisorSettings(Section):
+    """The small parent process that replaces an agent which hangs or dies."""
+
+    enabled: bool = True
+    """Whether a silent agent is killed and a dead one restarted. A process that hangs still
+    accepts connections, and containerd waits for it for ever."""
+
+    heartbeat_timeout_s: Seconds = Field(default=3.0, ge=1.0)
+    """Seconds of silence after which the agent is killed. 3 s is six missed beats: longer than
+    any pause of a healthy agent, shorter than a client's patience."""
+
+
+class AgentSettings(Section):
+    """All settings of `shoal agent`."""
+
+    front: FrontSettings = FrontSettings()
+    """The registry front."""
+
+    peer: PeerSettings = PeerSettings()
+    """The peer API."""
+
+    exporter: ExporterSettings = ExporterSettings()
+    """Metrics and health."""
+
+    store: StoreSettings = StoreSettings()
+    """The folder of blobs."""
+
+    registries: tuple[RegistrySettings, ...] = ()
+    """The registries that the front serves. None by default: a request for any other is answered
+    404, on which the runtime asks the registry itself."""
+
+    access: AccessSettings = AccessSettings()
+    """How long a registry's yes is remembered."""
+
+    membership: MembershipSettings = MembershipSettings()
+    """Who is in this node's site."""
+
+    swarm: SwarmSettings = SwarmSettings()
+    """How pieces move."""
+
+    containerd: ContainerdSettings = ContainerdSettings()
+    """What the agent may use of containerd."""
+
+    log: LogSettings = LogSettings()
+    """What is written to standard error."""
+
+    supervisor: SupervisorSettings = SupervisorSettings()
+    """The parent process."""
+
+    drain_timeout_s: Seconds = 25.0
+    """Seconds that transfers under way may take to end after SIGTERM. 25 s leaves 5 s of the 30 s
+    that Kubernetes gives a pod."""
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if problems := contradictions(self):
+            text = "; ".join(message for _, message in problems)
+            raise PydanticCustomError(
+                "contradiction", "{text}", {"text": text, "problems": problems}
+            )
+        return self
