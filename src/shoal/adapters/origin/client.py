@@ -1,15 +1,32 @@
 """The client for registries: the only place from which Shoal asks one."""
 
+import asyncio
+import os
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Protocol
 
-from multidict import CIMultiDictProxy
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
+from shoal.adapters.origin.body import BodyReader, Chunks, ExactChunks
 from shoal.adapters.origin.config import RegistryConfig
-from shoal.core.blob import BlobSpec
-from shoal.core.oci.manifests import MAX_MANIFEST_BYTES
+from shoal.adapters.origin.connections import Connections, Opened, retry_after_s, tls_context
+from shoal.adapters.origin.content import check_content, status_error
+from shoal.adapters.origin.signed_urls import SignedUrls, lifetime_s
+from shoal.core.blob import BlobSpec, ContentKind
+from shoal.core.errors import BadInput, OriginError, OriginLied, SettingsError
+from shoal.core.oci.manifests import ACCEPT_MANIFESTS, MAX_MANIFEST_BYTES
+from shoal.core.oci.ranges import ByteRange, parse_content_range
+from shoal.core.reference import DOCKER_HUB, DOCKER_HUB_ALIASES, canonical_registry
+
+# A manifest of the largest size takes 34 s on 1 Mbit/s; a registry that needs longer is of no use.
+ASK_TIMEOUT_S = 60.0
+_MAX_TOKEN_BYTES = 1024 * 1024  # tokens are some KiB
 
 
 class Grant(Protocol):
@@ -34,6 +51,11 @@ class OriginAnswer:
     headers: CIMultiDictProxy[str] = field(repr=False)
     body: bytes = field(repr=False)
 
+    @property
+    def retry_after_s(self) -> float | None:
+        """What `Retry-After` says, in seconds from now, or None."""
+        return retry_after_s(self.headers)
+
 
 @dataclass(frozen=True, slots=True)
 class OriginStream:
@@ -51,10 +73,33 @@ class OriginClient:
     than 4 KiB in 10 s of waiting is given up. An Authorization header goes to the registry's own
     host and port only, never to where it redirects.
 
-    Use as an async context manager, or call `close`.
+    Use as an async context manager, or call `close`. Connections are opened as needed and kept.
     """
 
-    def __init__(self, registries: Sequence[RegistryConfig]) -> None: ...
+    def __init__(self, registries: Sequence[RegistryConfig]) -> None:
+        """Know `registries`; reads their `ca_file`s.
+
+        Raises:
+            SettingsError: two registries have a name or alias in common, or a `ca_file` is wrong.
+        """
+        self._by_name: dict[str, RegistryConfig] = {}
+        for registry in registries:
+            hub = DOCKER_HUB_ALIASES if registry.name == DOCKER_HUB else ()
+            for name in sorted({registry.name, *registry.aliases, *hub}):
+                if name in self._by_name:
+                    raise SettingsError(
+                        f"registries {self._by_name[name].name!r} and {registry.name!r} both claim "
+                        f"the name {name!r}"
+                    )
+                self._by_name[name] = registry
+        public = ssl.create_default_context()  # 20 ms of parsing: shared where nothing is added
+        self._tls = {
+            registry.name: tls_context(registry) if registry.ca_file is not None else public
+            for registry in registries
+        }
+        self._connections: dict[str, Connections] = {}
+        self._signed_urls = SignedUrls()
+        self._mark_key = os.urandom(32)
 
     async def __aenter__(self) -> "OriginClient":
         return self
@@ -64,10 +109,16 @@ class OriginClient:
 
     async def close(self) -> None:
         """Close every connection. Idempotent."""
+        while self._connections:
+            _, connections = self._connections.popitem()
+            await connections.close()
 
     def registry_for(self, name: str) -> RegistryConfig | None:
         """Return the registry that `name` (or an alias of it) is configured as, or None."""
-        raise NotImplementedError
+        try:
+            return self._by_name.get(canonical_registry(name))
+        except BadInput:
+            return None
 
     async def ask(
         self,
@@ -96,21 +147,38 @@ class OriginClient:
             OriginError: no answer in time, refused, a redirect loop, or a redirect to an address
                 that is not allowed.
         """
-        raise NotImplementedError
+        connections = self._connections_of(registry)
+        what = f"{registry.name}: {method} {path_and_query.partition('?')[0][:512]}"
+        url = connections.url(path_and_query)
+        sent = CIMultiDict(headers)
+        async with await connections.open(method, url, headers=sent, what=what) as opened:
+            answer = await _whole(opened, what=what, max_body_bytes=max_body_bytes)
+        if method == "HEAD" and opened.is_away and answer.status in (403, 405, 501):
+            return await self._ask_length(connections, url, sent, what=what, refused=answer)
+        return answer
 
-    def stream(
+    @asynccontextmanager
+    async def stream(
         self,
         registry: RegistryConfig,
         path_and_query: str,
         *,
         headers: Mapping[str, str],
-    ) -> AbstractAsyncContextManager[OriginStream]:
+    ) -> AsyncIterator[OriginStream]:
         """Open a GET whose body is passed through without being kept; else as `ask`.
 
         Entering gives status and headers at once; iterating `chunks` raises OriginError when the
         registry stops before the length that it promised.
         """
-        raise NotImplementedError
+        connections = self._connections_of(registry)
+        what = f"{registry.name}: GET {path_and_query.partition('?')[0][:512]}"
+        opening = connections.open(
+            "GET", connections.url(path_and_query), headers=CIMultiDict(headers), what=what
+        )
+        async with await opening as opened:
+            response = opened.response
+            chunks = Chunks(BodyReader(response, what=what))
+            yield OriginStream(response.status, response.headers, chunks)
 
     async def ask_realm(
         self,
@@ -129,14 +197,186 @@ class OriginClient:
         Raises:
             OriginError: as `ask`.
         """
-        raise NotImplementedError
+        connections = self._connections_of(registry)
+        try:
+            realm = URL(url, encoded=True)
+        except ValueError as exc:
+            raise OriginError(f"{registry.name}: token realm is not a URL") from exc
+        what = f"{registry.name}: {method} token realm {realm.raw_host}"
+        opening = connections.ask_realm(method, realm, headers=headers, body=body, what=what)
+        async with await opening as opened:
+            return await _whole(opened, what=what, max_body_bytes=_MAX_TOKEN_BYTES)
 
-    def fetch(
+    @asynccontextmanager
+    async def fetch(
         self, spec: BlobSpec, grant: Grant, *, start: int, end: int
-    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
         """Open bytes [start, end) of a blob or manifest at the registry or its storage.
 
         See `shoal.agent.ports.Origin.fetch`, which this fulfils. An OriginLied with `status` 200
         means that the registry ignores Range for this blob: it can only be asked for whole.
         """
-        raise NotImplementedError
+        if not 0 <= start <= end <= spec.length_bytes:
+            raise ValueError(f"bytes {start}..{end} are not within {spec.length_bytes}")
+        registry = self.registry_for(spec.registry)
+        if registry is None:
+            raise OriginError(f"registry {spec.registry!r} is not configured")
+        if start == end:
+            yield _Nothing()
+            return
+        what = f"{registry.name}: {spec.kind} {spec.digest} of {grant.repository}"
+        is_whole = start == 0 and end == spec.length_bytes
+        # Registries do not serve parts of manifests, and those are small: take all and cut.
+        asked = None if is_whole or spec.kind is ContentKind.MANIFEST else ByteRange(start, end)
+        key = (registry.name, grant.repository, str(spec.digest), self._mark(grant.authorization))
+        opening = self._open_content(registry, spec, grant, asked, key=key, what=what)
+        async with await opening as opened:
+            try:
+                check_content(opened, spec, asked, what=what)
+            except OriginLied:
+                self._signed_urls.forget(key)
+                raise
+            self._remember(key, opened)
+            reader = BodyReader(opened.response, what=what)
+            if asked is not None:
+                yield ExactChunks(reader, what=what, size_bytes=asked.size_bytes)
+            else:
+                yield ExactChunks(
+                    reader,
+                    what=what,
+                    skip_bytes=start,
+                    size_bytes=end - start,
+                    rest_bytes=spec.length_bytes - end,
+                )
+
+    def _connections_of(self, registry: RegistryConfig) -> Connections:
+        if self._by_name.get(registry.name) != registry:
+            raise OriginError(f"registry {registry.name!r} is not configured")
+        connections = self._connections.get(registry.name)
+        if connections is None:
+            connections = Connections(registry, tls=self._tls[registry.name])
+            self._connections[registry.name] = connections
+        return connections
+
+    async def _open_content(
+        self,
+        registry: RegistryConfig,
+        spec: BlobSpec,
+        grant: Grant,
+        asked: ByteRange | None,
+        *,
+        key: tuple[str, ...],
+        what: str,
+    ) -> Opened:
+        connections = self._connections_of(registry)
+        headers: CIMultiDict[str] = CIMultiDict()
+        if asked is not None:
+            headers["Range"] = asked.header
+        signed = self._signed_urls.get(key, now_s=asyncio.get_running_loop().time())
+        if signed is not None:
+            opened = await self._open_signed(connections, signed, headers, what=what)
+            if opened is not None:
+                return opened
+            self._signed_urls.forget(key)
+        if grant.authorization is not None:
+            headers["Authorization"] = grant.authorization
+        if spec.kind is ContentKind.MANIFEST:
+            headers["Accept"] = ACCEPT_MANIFESTS
+        route = "manifests" if spec.kind is ContentKind.MANIFEST else "blobs"
+        url = connections.url(f"/v2/{grant.repository}/{route}/{spec.digest}")
+        opened = await connections.open("GET", url, headers=headers, what=what)
+        if opened.response.status not in (200, 206):
+            opened.response.close()
+            raise status_error(opened, what=what)
+        return opened
+
+    def _remember(self, key: tuple[str, ...], opened: Opened) -> None:
+        if opened.redirect is None:
+            return
+        lifetime = lifetime_s(opened.url, headers=opened.redirect.headers, now=datetime.now(UTC))
+        if lifetime > 0:
+            until_s = asyncio.get_running_loop().time() + lifetime
+            self._signed_urls.put(key, opened.url, until_s=until_s)
+
+    async def _open_signed(
+        self, connections: Connections, url: URL, headers: Mapping[str, str], *, what: str
+    ) -> Opened | None:
+        """Ask the storage directly; None means: ask the registry for a new URL."""
+        try:
+            opened = await connections.open("GET", url, headers=headers, what=what, is_away=True)
+        except OriginLied:
+            raise
+        except OriginError:
+            return None
+        status = opened.response.status
+        if status in (200, 206):
+            return opened
+        opened.response.close()
+        # Busy storage is as busy for a new URL. Any other refusal may be the old URL's fault:
+        # Amazon and Azure say 403 to an expired one, Google 400.
+        if status in (416, 429) or status >= 500:
+            raise status_error(opened, what=what)
+        return None
+
+    async def _ask_length(
+        self,
+        connections: Connections,
+        url: URL,
+        headers: Mapping[str, str],
+        *,
+        what: str,
+        refused: OriginAnswer,
+    ) -> OriginAnswer:
+        """Answer a HEAD that the storage refuses: a URL signed for GET allows no HEAD."""
+        ranged = CIMultiDict(headers)
+        ranged["Range"] = "bytes=0-0"
+        async with await connections.open("GET", url, headers=ranged, what=what) as opened:
+            response = opened.response
+            length: str | None = None
+            if response.status == 206:
+                try:
+                    said = parse_content_range(response.headers.get("Content-Range", ""))
+                except BadInput as exc:
+                    raise OriginLied(f"{what}: {exc}", status=206) from exc
+                length = None if said.length_bytes is None else str(said.length_bytes)
+            elif response.status == 200:
+                length = response.headers.get("Content-Length")
+            if length is None:
+                return refused
+            kept = CIMultiDict(response.headers)
+            kept.popall("Content-Range", None)
+            kept["Content-Length"] = length
+            return OriginAnswer(200, CIMultiDictProxy(kept), b"")
+
+    def _mark(self, authorization: str | None) -> str:
+        if authorization is None:
+            return ""
+        return blake2b(authorization.encode(), key=self._mark_key, digest_size=16).hexdigest()
+
+
+class _Nothing(AsyncIterator[bytes]):
+    """The bytes of an empty stretch."""
+
+    async def __anext__(self) -> bytes:
+        raise StopAsyncIteration
+
+
+async def _whole(opened: Opened, *, what: str, max_body_bytes: int) -> OriginAnswer:
+    """Read a small answer to its end."""
+    response = opened.response
+    is_good = response.status < 300
+    body = bytearray()
+    reader = BodyReader(response, what=what)
+    try:
+        async with asyncio.timeout(ASK_TIMEOUT_S):
+            while chunk := await reader.read():
+                body += chunk
+                if len(body) > max_body_bytes:
+                    break
+    except TimeoutError:
+        raise OriginError(f"{what}: not at its end after {ASK_TIMEOUT_S:.0f} s") from None
+    if len(body) > max_body_bytes:
+        if is_good:
+            raise OriginLied(f"{what}: longer than {max_body_bytes} bytes", status=response.status)
+        body.clear()
+    return OriginAnswer(response.status, response.headers, bytes(body))

@@ -1,0 +1,114 @@
+"""Reading a body with a bound on silence, on slowness and on length."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import aiohttp
+
+from shoal.core.errors import OriginError, OriginLied
+
+# Source: issue of record, "nothing hangs longer than 10 seconds without progress".
+NO_PROGRESS_S = 10.0
+# Less than this in NO_PROGRESS_S is a drip, not progress: 3.3 kbit/s, far below any link's share.
+MIN_PROGRESS_BYTES = 4096
+
+
+class BodyReader:
+    """Chunks of an answer's body, at most `NO_PROGRESS_S` of waiting for each 4 KiB.
+
+    Only time spent waiting for the registry counts: a consumer may take as long as it likes
+    between two chunks, and the connection's flow control holds the registry back.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse, *, what: str) -> None:
+        """Read `response`; `what` begins every error's message."""
+        self._content = response.content
+        self._what = what
+        self._waited_s = 0.0
+        self._window_bytes = 0
+        self.received_bytes = 0
+
+    async def read(self) -> bytes:
+        """Return the next chunk, or b"" at the end.
+
+        Raises:
+            OriginError: too little came in time, or the connection ended early.
+        """
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        try:
+            async with asyncio.timeout(max(0.0, NO_PROGRESS_S - self._waited_s)):
+                chunk = await self._content.readany()
+        except TimeoutError:
+            raise OriginError(
+                f"{self._what}: only {self._window_bytes} bytes in {NO_PROGRESS_S:.0f} s "
+                f"(after {self.received_bytes} bytes): gave up"
+            ) from None
+        # Not chained: aiohttp puts whole URLs into some of its messages, signatures and all.
+        except (aiohttp.ClientError, OSError) as exc:
+            raise OriginError(
+                f"{self._what}: cut after {self.received_bytes} bytes ({type(exc).__name__})"
+            ) from None
+        self._waited_s += loop.time() - began_s
+        self._window_bytes += len(chunk)
+        self.received_bytes += len(chunk)
+        if self._window_bytes >= MIN_PROGRESS_BYTES:
+            self._waited_s, self._window_bytes = 0.0, 0
+        return chunk
+
+
+class Chunks(AsyncIterator[bytes]):
+    """A body of any length, chunk by chunk."""
+
+    def __init__(self, reader: BodyReader) -> None:
+        self._reader = reader
+
+    async def __anext__(self) -> bytes:
+        chunk = await self._reader.read()
+        if not chunk:
+            raise StopAsyncIteration
+        return chunk
+
+
+class ExactChunks(AsyncIterator[bytes]):
+    """A body of known length, of which `size_bytes` after the first `skip_bytes` are wanted.
+
+    Not one byte beyond is handed out, and the end comes only if the registry sent neither more nor
+    less than `skip_bytes + size_bytes + rest_bytes`.
+    """
+
+    def __init__(
+        self,
+        reader: BodyReader,
+        *,
+        what: str,
+        size_bytes: int,
+        skip_bytes: int = 0,
+        rest_bytes: int = 0,
+    ) -> None:
+        self._reader = reader
+        self._what = what
+        self._skip_bytes = skip_bytes
+        self._left_bytes = size_bytes
+        self._total_bytes = skip_bytes + size_bytes + rest_bytes
+
+    async def __anext__(self) -> bytes:
+        while True:
+            chunk = await self._reader.read()
+            received_bytes = self._reader.received_bytes
+            if received_bytes > self._total_bytes:
+                raise OriginLied(f"{self._what}: more than the {self._total_bytes} bytes asked for")
+            if not chunk:
+                if received_bytes < self._total_bytes:
+                    raise OriginError(
+                        f"{self._what}: ended after {received_bytes} of {self._total_bytes} bytes"
+                    )
+                raise StopAsyncIteration
+            if self._skip_bytes:
+                skipped = min(self._skip_bytes, len(chunk))
+                self._skip_bytes -= skipped
+                chunk = chunk[skipped:]
+            chunk = chunk[: self._left_bytes] if len(chunk) > self._left_bytes else chunk
+            self._left_bytes -= len(chunk)
+            if chunk:
+                return chunk
