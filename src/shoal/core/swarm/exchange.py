@@ -61,8 +61,10 @@ class Exchange:
     lease_asked_s: float | None = None
     lease_refused_s: float = -1e9
     retry_at_s: float = 0.0
+    registry_failures: int = 0  # in a row
     neighbours: dict[PeerId, Neighbour] = field(default_factory=dict)
     introduced: dict[PeerId, None] = field(default_factory=dict)  # to join when connected
+    joined: dict[PeerId, None] = field(default_factory=dict)  # those that were sent a Join
     in_flight: dict[int, list[Fetch]] = field(default_factory=dict)
     in_flight_bits: int = 0
     runs: dict[int, RegistryRun] = field(default_factory=dict)
@@ -107,6 +109,7 @@ class Exchange:
     def part(self, peer: PeerId) -> None:
         """End the exchange with `peer`; what was asked of it is free to be asked elsewhere."""
         self.introduced.pop(peer, None)
+        self.joined.pop(peer, None)
         neighbour = self.neighbours.pop(peer, None)
         if neighbour is None:
             return

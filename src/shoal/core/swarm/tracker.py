@@ -79,6 +79,7 @@ class Table:
     waiting: dict[PeerId, None] = field(default_factory=dict)  # an ordered set
     available: int = 0  # union of what participants hold
     lapses: dict[int, int] = field(default_factory=dict)  # piece -> leases that lapsed
+    granted: int = 0  # leases so far
 
     def leasable(self) -> int:
         """Bitmap of the pieces that no one has and no one fetches."""
@@ -269,6 +270,7 @@ class Tracker:
             first, count = bitmap.lowest_run(leasable, longest=self._run_length(table, leasable))
             table.waiting.pop(peer, None)
             table.leases[peer, first] = Lease(peer, first, count, 0, now_s)
+            table.granted += 1
             leasable &= ~bitmap.run(first, count)
             replies.append((peer, LeaseGranted(tag, first, count)))
         if not leasable:
@@ -292,7 +294,8 @@ class Tracker:
         wanting = sum(known.wants and not known.denied for known in table.participants.values())
         longest = max(1, self.policy.lease_bytes_most // table.spec.piece_bytes)
         if wanting <= 1:
-            return longest
+            # Others may be about to announce: begin with one piece and double.
+            return min(longest, 1 << min(table.granted, 16))
         share = leasable.bit_count() // (self.policy.leases_at_once * wanting)
         return max(1, min(longest, share))
 
