@@ -46,10 +46,14 @@ class MessageArrived:
 
 @dataclass(frozen=True, slots=True)
 class BlobWanted:
-    """A client wants the blob, or is about to; `held` are the pieces that a restart left."""
+    """A client wants the blob, or is about to; `held` are the pieces that a restart left.
+
+    `alone` says that peers are not believed for it: their pieces failed the blob's digest before.
+    """
 
     spec: BlobSpec
     held: int = 0
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ class BlobDropped:
 
 @dataclass(frozen=True, slots=True)
 class BlobRejected:
-    """The whole blob failed its digest check: nothing was kept, and no peer is believed for it."""
+    """The whole blob failed its digest check: nothing of it was kept, and readers were told."""
 
     tag: BlobTag
 

@@ -356,6 +356,7 @@ class Swarm:
             exchange = Exchange(event.spec, event.held, self._now_s, self._now_s)
             self.exchanges[tag] = exchange
         exchange.wanted = True
+        exchange.alone = event.alone
         exchange.released_s = None
         exchange.progress_s = self._now_s
         exchange.registry_failures = 0
@@ -405,17 +406,8 @@ class Swarm:
         self._dirty = True
 
     def _blob_rejected(self, event: on.BlobRejected) -> None:
-        exchange = self.exchanges.get(event.tag)
-        if exchange is None:
-            return
-        for peer in list(exchange.neighbours):
-            self._send(peer, say.Leave(event.tag))
-            exchange.part(peer)
-        exchange.introduced.clear()
-        exchange.held = 0
-        exchange.alone = True
-        exchange.progress_s = self._now_s
-        self._dirty = True
+        # Whoever pulled it from here must not go on: what this node held is as if it never was.
+        self._blob_dropped(on.BlobDropped(event.tag))
 
     def _give_up(self, exchange: Exchange, reason: str) -> None:
         if not exchange.wanted:
@@ -569,12 +561,13 @@ class Swarm:
         for tag, exchange in list(self.exchanges.items()):
             if exchange.wanted:
                 self._watch(exchange)
-            elif not exchange.runs and not any(
-                exchange.held & ~neighbour.held for neighbour in exchange.neighbours.values()
+            elif (
+                not exchange.runs
+                and (tag in self.holdings or not exchange.neighbours)
+                and not any(exchange.held & ~n.held for n in exchange.neighbours.values())
             ):
                 # Nobody here wants more of it, and no neighbour needs what this node has.
-                if tag in self.holdings or not exchange.neighbours:
-                    del self.exchanges[tag]
+                del self.exchanges[tag]
         self._dirty = True
 
     def _watch(self, exchange: Exchange) -> None:
@@ -589,11 +582,14 @@ class Swarm:
         elif silent_s > self.policy.alone_after_s and not exchange.denied and not exchange.runs:
             first, _ = bitmap.lowest_run(exchange.missing, longest=1)
             self._fetch(exchange, first, 1, leased=False)
-        elif silent_s > self.policy.lease_patience_s and exchange.tracker is not None:
-            if self._now_s - exchange.lease_refused_s > self.policy.stall_s:
-                exchange.lease_refused_s = self._now_s
-                first, _ = bitmap.lowest_run(exchange.missing, longest=1)
-                self._send(exchange.tracker, say.LeaseWanted(tag, first))
+        elif (
+            silent_s > self.policy.lease_patience_s
+            and exchange.tracker is not None
+            and self._now_s - exchange.lease_refused_s > self.policy.stall_s
+        ):
+            exchange.lease_refused_s = self._now_s
+            first, _ = bitmap.lowest_run(exchange.missing, longest=1)
+            self._send(exchange.tracker, say.LeaseWanted(tag, first))
 
     # --- filling free hands -----------------------------------------------------------------
 

@@ -1,0 +1,307 @@
+"""One connection to a peer: messages both ways, and piece bytes that never become Python objects.
+
+Control messages go before the next block of a piece, so that they wait for 128 KiB at most. Bytes
+of a piece leave by sendfile and arrive by recv_into the buffer that the handler names. asyncio's
+own transports are not used: its sendfile stops reading from the connection until it is done, and
+two peers that send to each other would wait for each other for ever.
+"""
+
+import asyncio
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from shoal.core.blob import BlobTag
+from shoal.core.errors import PeerFault
+from shoal.core.wire.codec import MAX_BLOCK_BYTES, FrameReader, encode
+from shoal.core.wire.messages import Block, Message
+
+if TYPE_CHECKING:
+    from shoal.core.peer import PeerId
+
+# What the kernel may hold unsent of a connection. Small, so that a control message is not queued
+# behind megabytes; two blocks, so that the link never idles while Python looks elsewhere.
+UNSENT_BYTES = 2 * MAX_BLOCK_BYTES
+# Bytes that one wake-up may send before other connections get their turn.
+TURN_BYTES = 4 * MAX_BLOCK_BYTES
+CONTROL_QUEUE_BYTES_MOST = 4 * 1024 * 1024
+
+# Control bytes land here first; parsing is synchronous, so all connections share it.
+_scratch = bytearray(64 * 1024)
+_scratch_view = memoryview(_scratch)
+
+
+class Handler(Protocol):
+    """What a link tells its owner. Called on the event loop; must not block."""
+
+    def message_arrived(self, link: "Link", message: Message) -> None:
+        """`message` came, in order."""
+        ...
+
+    def block_begins(self, link: "Link", block: Block) -> memoryview | None:
+        """Return where the block's bytes are to be put (exactly its length), or None for no room.
+
+        After None, nothing is read from the link until `Link.resume_reading`, which asks again.
+
+        Raises:
+            PeerFault: the block makes no sense; the link is closed.
+        """
+        ...
+
+    def block_arrived(self, link: "Link", block: Block) -> None:
+        """The bytes of `block` are in the place that `block_begins` named."""
+        ...
+
+    def link_lost(self, link: "Link", reason: str) -> None:
+        """The connection is gone; called once."""
+        ...
+
+
+@dataclass(slots=True)
+class PieceUpload:
+    """A piece on its way out. The link owns `fd` and closes it."""
+
+    tag: BlobTag
+    piece: int
+    piece_hash: bytes
+    fd: int
+    offset: int  # of the piece in the file, bytes
+    size: int
+    ended: Callable[[bool], None]  # told once: whether all of it was handed to the kernel
+    sent: int = 0
+
+    def end(self, whole: bool) -> None:
+        """Release the file and tell whoever asked."""
+        os.close(self.fd)
+        self.ended(whole)
+
+
+class Link:
+    """A connected stream socket to a peer. Owned by the event loop it was made on."""
+
+    def __init__(
+        self, sock: socket.socket, handler: Handler, *, initiator: bool, remote_host: str
+    ) -> None:
+        self.peer: PeerId | None = None  # known after its Hello
+        self.initiator = initiator
+        self.remote_host = remote_host
+        self.received_bytes = 0
+        self.sent_bytes = 0
+        self.heard_s = 0.0
+        self.spoke_s = 0.0
+        self._sock = sock
+        self._handler = handler
+        self._loop = asyncio.get_running_loop()
+        self._frames = FrameReader()
+        self._block: Block | None = None
+        self._body: memoryview | None = None
+        self._filled = 0
+        self._control: deque[bytes] = deque()
+        self._control_bytes = 0
+        self._uploads: deque[PieceUpload] = deque()
+        self._rest: memoryview | None = None  # of a frame that the socket took in part
+        self._body_left = 0  # bytes of the current block still to be sent
+        self._writing = False
+        self._paused = False
+        self.closed = False
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with suppress(OSError):  # a kernel without it only queues more
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+        self.heard_s = self.spoke_s = self._loop.time()
+        self._loop.add_reader(sock.fileno(), self._readable)
+
+    # --- out ----------------------------------------------------------------------------------
+
+    def send(self, message: Message) -> None:
+        """Queue a control message; it goes before the next block."""
+        if self.closed:
+            return
+        frame = encode(message)
+        self._control.append(frame)
+        self._control_bytes += len(frame)
+        if self._control_bytes > CONTROL_QUEUE_BYTES_MOST:
+            self.close(f"{self._control_bytes} bytes of messages wait: the peer does not read")
+            return
+        self._want_to_write()
+
+    def send_piece(self, upload: PieceUpload) -> None:
+        """Queue a piece; pieces go one after the other."""
+        if self.closed:
+            upload.end(False)
+            return
+        self._uploads.append(upload)
+        self._want_to_write()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether anything waits to be sent."""
+        return bool(self._control or self._uploads or self._rest)
+
+    def _want_to_write(self) -> None:
+        if not self._writing:
+            self._writing = True
+            self._loop.add_writer(self._sock.fileno(), self._writable)
+
+    def _writable(self) -> None:
+        try:
+            turn = TURN_BYTES
+            while turn > 0:
+                sent = self._write_some()
+                if sent < 0:
+                    self._writing = False
+                    self._loop.remove_writer(self._sock.fileno())
+                    return
+                turn -= sent
+                self.sent_bytes += sent
+                self.spoke_s = self._loop.time()
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.close(f"sending failed: {error.strerror or error}")
+
+    def _write_some(self) -> int:
+        """Send the next stretch; return its bytes, or -1 when nothing is left to send."""
+        if self._rest is not None:
+            sent = self._sock.send(self._rest)
+            self._rest = self._rest[sent:] if sent < len(self._rest) else None
+            return sent
+        if self._body_left:
+            return self._write_body()
+        if self._control:
+            frames = b"".join(self._control)
+            self._control.clear()
+            self._control_bytes = 0
+            self._rest = memoryview(frames)
+            return 0
+        if self._uploads:
+            upload = self._uploads[0]
+            length = min(MAX_BLOCK_BYTES, upload.size - upload.sent)
+            block = Block(upload.tag, upload.piece, upload.sent, length, upload.piece_hash)
+            head = encode(block)
+            # MSG_MORE lets the kernel put the head into the same segment as the bytes.
+            sent = self._sock.send(head, socket.MSG_MORE)
+            self._rest = memoryview(head)[sent:] if sent < len(head) else None
+            self._body_left = length
+            return sent
+        return -1
+
+    def _write_body(self) -> int:
+        upload = self._uploads[0]
+        sent = os.sendfile(
+            self._sock.fileno(), upload.fd, upload.offset + upload.sent, self._body_left
+        )
+        if sent == 0:
+            raise OSError(f"piece {upload.piece}: the file ends before the piece does")
+        upload.sent += sent
+        self._body_left -= sent
+        if upload.sent == upload.size:
+            self._uploads.popleft()
+            upload.end(True)
+        return sent
+
+    # --- in -----------------------------------------------------------------------------------
+
+    def _readable(self) -> None:
+        try:
+            if self._body is not None:
+                count, _, _, _ = self._sock.recvmsg_into([self._body[self._filled :], _scratch])
+            else:
+                count = self._sock.recv_into(_scratch)
+            if count == 0:
+                self.close("the peer closed the connection")
+                return
+            self.received_bytes += count
+            self.heard_s = self._loop.time()
+            self._take(count)
+        except (BlockingIOError, InterruptedError):
+            return
+        except PeerFault as fault:
+            self.close(f"broke the protocol: {fault}")
+        except OSError as error:
+            self.close(f"receiving failed: {error.strerror or error}")
+
+    def _take(self, count: int) -> None:
+        if self._body is not None:
+            into_body = min(count, len(self._body) - self._filled)
+            self._filled += into_body
+            count -= into_body
+            if self._filled < len(self._body):
+                return
+            self._body_ends()
+        if count:
+            self._frames.feed(_scratch_view[:count])
+        self._parse()
+
+    def _parse(self) -> None:
+        while not self.closed and not self._paused:
+            if self._block is not None and not self._begin_body():
+                return
+            message = self._frames.next()
+            if message is None:
+                return
+            if isinstance(message, Block):
+                self._block = message
+            else:
+                self._handler.message_arrived(self, message)
+
+    def _begin_body(self) -> bool:
+        """Find a place for the current block; return whether the block is already whole."""
+        block = self._block
+        assert block is not None  # noqa: S101  (the only caller checks it)
+        body = self._handler.block_begins(self, block)
+        if self.closed:
+            return False
+        if body is None:
+            self._paused = True
+            self._loop.remove_reader(self._sock.fileno())
+            return False
+        early = self._frames.take(block.length)
+        body[: len(early)] = early
+        self._body, self._filled = body, len(early)
+        if len(early) < block.length:
+            return False
+        self._body_ends()
+        return True
+
+    def _body_ends(self) -> None:
+        block = self._block
+        self._block = self._body = None
+        if block is not None:
+            self._handler.block_arrived(self, block)
+
+    def resume_reading(self) -> None:
+        """Go on after `block_begins` had no room. Harmless when nothing was paused."""
+        if not self._paused or self.closed:
+            return
+        self._paused = False
+        self.heard_s = self._loop.time()
+        self._loop.add_reader(self._sock.fileno(), self._readable)
+        try:
+            self._parse()
+        except PeerFault as fault:
+            self.close(f"broke the protocol: {fault}")
+
+    @property
+    def paused(self) -> bool:
+        """Whether this side has stopped reading for want of room."""
+        return self._paused
+
+    def close(self, reason: str) -> None:
+        """Close the connection and tell the handler. Idempotent."""
+        if self.closed:
+            return
+        self.closed = True
+        self._loop.remove_reader(self._sock.fileno())
+        self._loop.remove_writer(self._sock.fileno())
+        self._sock.close()
+        self._block = self._body = None
+        uploads = list(self._uploads)
+        self._uploads.clear()
+        self._handler.link_lost(self, reason)
+        for upload in uploads:
+            upload.end(False)

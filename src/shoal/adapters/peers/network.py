@@ -1,0 +1,292 @@
+"""All connections to peers: listening, dialing, who is who, and who has fallen silent."""
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Protocol
+
+from shoal.adapters.peers.link import Link
+from shoal.core.endpoint import Endpoint, normal_host
+from shoal.core.peer import PeerId
+from shoal.core.wire.messages import PROTOCOL, Block, Hello, Message, Ping
+
+_log = logging.getLogger("shoal.adapters.peers")
+
+CONNECT_TIMEOUT_S = 2.0
+HELLO_TIMEOUT_S = 3.0
+PING_AFTER_S = 1.0  # of saying nothing
+SILENT_AFTER_S = 4.0  # of hearing nothing: a peer that lives says Ping every second
+LINKS_MOST = 1024
+
+
+class Owner(Protocol):
+    """What the network tells whoever decides. Called on the event loop; must not block."""
+
+    def peer_connected(self, peer: PeerId) -> None:
+        """Messages to `peer` may be sent."""
+        ...
+
+    def peer_lost(self, peer: PeerId, reason: str, *, failed: bool) -> None:
+        """The connection is gone or could not be made; `failed` is False for a planned end."""
+        ...
+
+    def message_arrived(self, peer: PeerId, message: Message) -> None:
+        """`peer` said `message`."""
+        ...
+
+    def block_begins(self, peer: PeerId, block: Block) -> memoryview | None:
+        """As `Handler.block_begins`."""
+        ...
+
+    def block_arrived(self, peer: PeerId, block: Block) -> None:
+        """As `Handler.block_arrived`."""
+        ...
+
+
+class PeerNetwork:
+    """This node's connections to its peers."""
+
+    def __init__(
+        self,
+        *,
+        me: PeerId,
+        owner: Owner,
+        is_member: Callable[[PeerId], bool],
+        listen_hosts: Sequence[str],
+    ) -> None:
+        """Prepare; `start` listens.
+
+        Args:
+            me: this node's name, the address that its peers dial.
+            owner: whoever decides.
+            is_member: whether a name belongs to the site; others are refused.
+            listen_hosts: the addresses to listen on.
+        """
+        self.me = me
+        self._owner = owner
+        self._is_member = is_member
+        self._listen_hosts = listen_hosts
+        self._listeners: list[socket.socket] = []
+        self._links: dict[PeerId, Link] = {}
+        self._greeting: dict[Link, PeerId | None] = {}  # value: the peer that was dialed
+        self._dials: dict[PeerId, asyncio.Task[None]] = {}
+        self._watch: asyncio.TimerHandle | None = None
+        self._stopped = False
+        self.refused = 0
+
+    @property
+    def links(self) -> int:
+        """How many peers are connected."""
+        return len(self._links)
+
+    def start(self) -> None:
+        """Listen on the hosts given, at this node's port. An absent IPv6 is no error.
+
+        Raises:
+            OSError: an address is in use or not this machine's; `filename` names it.
+        """
+        port = Endpoint.parse(self.me).port
+        loop = asyncio.get_running_loop()
+        for host in self._listen_hosts:
+            try:
+                listener = _listen(host, port)
+            except OSError as error:
+                if ":" in host and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                    continue
+                self._close_listeners()
+                raise OSError(error.errno, error.strerror, host) from error
+            self._listeners.append(listener)
+            loop.add_reader(listener.fileno(), self._accept, listener)
+        self._watch = loop.call_later(PING_AFTER_S / 2, self._look_around)
+
+    def _close_listeners(self) -> None:
+        loop = asyncio.get_running_loop()
+        for listener in self._listeners:
+            loop.remove_reader(listener.fileno())
+            listener.close()
+        self._listeners.clear()
+
+    async def stop(self) -> None:
+        """Close every connection and stop listening."""
+        self._stopped = True
+        if self._watch is not None:
+            self._watch.cancel()
+        self._close_listeners()
+        dials = list(self._dials.values())
+        for dial in dials:
+            dial.cancel()
+        if dials:
+            await asyncio.wait(dials, timeout=CONNECT_TIMEOUT_S)
+        for link in [*self._links.values(), *self._greeting]:
+            link.close("this node stops")
+
+    # --- connecting ---------------------------------------------------------------------------
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            sock, address = listener.accept()
+        except OSError:
+            return  # gone again, or no descriptor left: the next wake-up tries anew
+        if len(self._links) + len(self._greeting) >= LINKS_MOST:
+            self.refused += 1
+            sock.close()
+            return
+        self._greet(Link(sock, self, initiator=False, remote_host=_plain(address[0])), None)
+
+    def connect(self, peer: PeerId) -> None:
+        """Dial `peer`; the owner hears `peer_connected` or `peer_lost`."""
+        if peer in self._dials or self._stopped:
+            return
+        task = asyncio.get_running_loop().create_task(self._dial(peer), name=f"dial {peer}")
+        self._dials[peer] = task  # held here until done
+        task.add_done_callback(lambda _: self._dials.pop(peer, None))
+
+    async def _dial(self, peer: PeerId) -> None:
+        at = Endpoint.parse(peer)
+        family = socket.AF_INET6 if ":" in at.host else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        try:
+            with suppress(OSError):  # behind a translated address the kernel chooses
+                sock.bind((Endpoint.parse(self.me).host, 0))
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await asyncio.get_running_loop().sock_connect(sock, (at.host, at.port))
+        except (OSError, TimeoutError) as error:
+            sock.close()
+            reason = "no answer" if isinstance(error, TimeoutError) else str(error)
+            if peer not in self._links:
+                self._owner.peer_lost(peer, f"cannot connect: {reason}", failed=True)
+            return
+        except BaseException:
+            sock.close()
+            raise
+        self._greet(Link(sock, self, initiator=True, remote_host=at.host), peer)
+
+    def _greet(self, link: Link, dialed: PeerId | None) -> None:
+        self._greeting[link] = dialed
+        link.send(Hello(self.me))
+
+    def _hello_arrived(self, link: Link, hello: Hello) -> None:
+        dialed = self._greeting[link]
+        if hello.protocol != PROTOCOL:
+            link.close(f"speaks protocol {hello.protocol}, this node speaks {PROTOCOL}")
+        elif dialed is not None and hello.peer != dialed:
+            link.close(f"{dialed} answers as {hello.peer}")
+        elif not self._is_member(hello.peer) or hello.peer == self.me:
+            link.close(f"{hello.peer} is not a member of this site")
+        elif Endpoint.parse(hello.peer).host != link.remote_host:
+            link.close(f"calls itself {hello.peer} but comes from {link.remote_host}")
+        else:
+            del self._greeting[link]
+            link.peer = hello.peer
+            self._adopt(link, hello.peer)
+
+    def _adopt(self, link: Link, peer: PeerId) -> None:
+        present = self._links.get(peer)
+        if present is not None:
+            # Both dialed each other: the connection of the smaller name stays, on both ends.
+            if self._initiator(present, peer) < self._initiator(link, peer):
+                link.peer = None
+                link.close("a connection to this peer stands already")
+                return
+            present.peer = None
+            present.close("replaced by a newer connection")
+            self._owner.peer_lost(peer, "replaced by a newer connection", failed=False)
+        self._links[peer] = link
+        self._owner.peer_connected(peer)
+
+    def _initiator(self, link: Link, peer: PeerId) -> PeerId:
+        return self.me if link.initiator else peer
+
+    # --- what links tell ----------------------------------------------------------------------
+
+    def message_arrived(self, link: Link, message: Message) -> None:
+        """`Handler`: a message came."""
+        if link.peer is not None:
+            if not isinstance(message, Ping):
+                self._owner.message_arrived(link.peer, message)
+        elif isinstance(message, Hello) and link in self._greeting:
+            self._hello_arrived(link, message)
+        else:
+            link.close("spoke before its Hello")
+
+    def block_begins(self, link: Link, block: Block) -> memoryview | None:
+        """`Handler`: a block begins."""
+        if link.peer is None:
+            link.close("sent a piece before its Hello")
+            return None
+        return self._owner.block_begins(link.peer, block)
+
+    def block_arrived(self, link: Link, block: Block) -> None:
+        """`Handler`: a block is whole."""
+        if link.peer is not None:
+            self._owner.block_arrived(link.peer, block)
+
+    def link_lost(self, link: Link, reason: str) -> None:
+        """`Handler`: the connection is gone."""
+        if link in self._greeting:
+            dialed = self._greeting.pop(link)
+            if not self._stopped:
+                _log.info("peer_refused", extra={"host": link.remote_host, "reason": reason})
+            if dialed is not None and dialed not in self._links:
+                self._owner.peer_lost(dialed, reason, failed=True)
+        elif link.peer is not None and self._links.get(link.peer) is link:
+            del self._links[link.peer]
+            self._owner.peer_lost(link.peer, reason, failed=not self._stopped)
+
+    # --- what the owner asks for --------------------------------------------------------------
+
+    def link(self, peer: PeerId) -> Link | None:
+        """Return the connection to `peer`, if it stands."""
+        return self._links.get(peer)
+
+    def disconnect(self, peer: PeerId, reason: str) -> None:
+        """Close the connection to `peer`."""
+        if (link := self._links.get(peer)) is not None:
+            link.close(reason)
+
+    def resume_reading(self) -> None:
+        """There is room for blocks again."""
+        for link in list(self._links.values()):
+            link.resume_reading()
+
+    def _look_around(self) -> None:
+        loop = asyncio.get_running_loop()
+        now_s = loop.time()
+        for link in list(self._links.values()):
+            if link.paused:
+                continue
+            if now_s - link.heard_s > SILENT_AFTER_S:
+                link.close(f"silent for {now_s - link.heard_s:.1f} s")
+            elif now_s - link.spoke_s > PING_AFTER_S and not link.waiting:
+                link.send(Ping())
+        for link in list(self._greeting):
+            if now_s - link.heard_s > HELLO_TIMEOUT_S:
+                link.close("no Hello")
+        with suppress(RuntimeError):
+            self._watch = loop.call_later(PING_AFTER_S / 2, self._look_around)
+
+
+def _plain(host: str) -> str:
+    """Return an address as membership spells it: no scope, the shortest form."""
+    return normal_host(host.partition("%")[0])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if family == socket.AF_INET6:
+            # Both families are listened on by their own sockets.
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(512)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener
