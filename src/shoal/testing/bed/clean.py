@@ -6,7 +6,6 @@ ones, so that a run that hangs can be ended from another terminal.
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from shoal.testing.bed.processes import run
 from shoal.testing.bed.record import PREFIX, Record, all_namespaces, beds_folder, kill_all_in
@@ -22,8 +21,7 @@ def clean_dead() -> list[str]:
 
 def clean(bed_id: str) -> None:
     """Remove the bed `bed_id`, whoever owns it; a folder kept for its logs stays."""
-    folder: Path = beds_folder() / bed_id
-    record = Record.load(folder)
+    record = Record.load(beds_folder() / bed_id)
     if record is not None:
         record.remove()
 

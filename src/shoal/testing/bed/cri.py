@@ -198,4 +198,6 @@ class ImageService:
             return invoke(classes[f"{method}Request"](**body), timeout=timeout_s)
         except self._grpc.RpcError as exc:
             code = exc.code().name
-            raise PullFailed(f"{method} {body['image']}: {code}: {exc.details()}", code=code) from exc
+            raise PullFailed(
+                f"{method} {body['image']}: {code}: {exc.details()}", code=code
+            ) from exc

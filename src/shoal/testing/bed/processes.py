@@ -5,6 +5,7 @@ that has gRPC's threads is a deadlock waiting to happen, and `nsenter` execs, so
 knows is the id of the program itself.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -175,10 +176,8 @@ class Service:
         """End the program and its children at once (SIGKILL)."""
         process = self._process
         if process is not None:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # also children that outlived a dead parent
-            except ProcessLookupError:
-                pass
             process.wait(10)
 
     def tail(self, *, size_bytes: int = 2000) -> str:

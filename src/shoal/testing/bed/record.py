@@ -100,6 +100,11 @@ class Record:
         """Return the full name of this bed's namespace `name`."""
         return f"{PREFIX}{self.bed_id}-{name}"
 
+    @property
+    def cgroup(self) -> str:
+        """The name of the control group under which the bed's containers run."""
+        return f"{PREFIX}{self.bed_id}"
+
     def namespaces(self) -> list[str]:
         """Return the bed's network namespaces that exist."""
         return [n for n in all_namespaces() if n.startswith(f"{PREFIX}{self.bed_id}-")]
@@ -127,7 +132,7 @@ class Record:
         for namespace in namespaces:
             run(["ip", "netns", "del", namespace], check=False)
         _unmount_below(self.folder)
-        _remove_cgroups(f"{PREFIX}{self.bed_id}")
+        _remove_cgroups(self.cgroup)
         if keep_folder:
             (self.folder / "bed.json").unlink(missing_ok=True)
         else:

@@ -1,0 +1,123 @@
+"""A Shoal agent on a node of the bed, as a process with its settings file and its log."""
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from shoal.testing.bed.processes import BedError, Service, in_namespace, run
+
+START_TIMEOUT_S = 20.0
+FRONT_PORT = 65001
+PEER_PORT = 65002
+EXPORTER_PORT = 65003
+
+
+class Agent:
+    """`shoal agent --config agent.yaml` in a node's namespace."""
+
+    def __init__(self, *, namespace: str, folder: Path, ready_url: str) -> None:
+        self.namespace = namespace
+        self.folder = folder
+        self.config = folder / "agent.yaml"
+        self.store = folder / "store"
+        self.ready_url = ready_url
+        self.service = Service(
+            f"agent of {namespace}",
+            in_namespace(
+                namespace, [sys.executable, "-m", "shoal", "agent", "--config", str(self.config)]
+            ),
+            log=folder / "agent.log",
+        )
+
+    def configure(self, settings: Mapping[str, Any]) -> None:
+        """Write the settings file; a running agent keeps what it has read."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.store.mkdir(exist_ok=True)
+        self.config.write_text(yaml.safe_dump(dict(settings), sort_keys=False))
+
+    def start(self, *, wait: bool = True) -> None:
+        """Start it; with `wait` return once it is ready."""
+        self.service.start()
+        if wait:
+            self.wait_ready()
+
+    def wait_ready(self, *, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Return once the agent says that it is ready.
+
+        Raises:
+            BedError: it ended, or did not say so in time; the message ends with its log.
+        """
+        self.service.wait_until(self.is_ready, timeout_s=timeout_s, interval_s=0.05)
+
+    def is_ready(self) -> bool:
+        """Ask the agent, from its own node, whether it is ready."""
+        return self.fetch(self.ready_url, check=False) is not None
+
+    def fetch(self, url: str, *, check: bool = True, timeout_s: float = 5.0) -> str | None:
+        """GET a URL from inside the node; None if it fails and `check` is off.
+
+        Raises:
+            BedError: it failed.
+        """
+        command = ["curl", "-gsSf", "--noproxy", "*", "-m", f"{timeout_s:g}", url]
+        done = run(in_namespace(self.namespace, command), timeout_s=timeout_s + 5, check=check)
+        return done.stdout if done.returncode == 0 else None
+
+    def metrics(self) -> dict[str, float]:
+        """Return the agent's metrics: `name{labels}` as written to its value."""
+        text = self.fetch(f"http://127.0.0.1:{EXPORTER_PORT}/metrics") or ""
+        samples = (line.rpartition(" ") for line in text.splitlines() if line[:1] not in ("#", ""))
+        return {name: float(value) for name, _, value in samples}
+
+    def pids(self) -> list[int]:
+        """Return the process ids: the supervisor first, then its children."""
+        found, queue = [], [self.service.pid]
+        while queue:
+            pid = queue.pop(0)
+            found.append(pid)
+            try:
+                children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            except OSError:
+                continue
+            queue += map(int, children)
+        return found
+
+    def kill(self) -> None:
+        """SIGKILL supervisor and agent together, as when the node loses power."""
+        self.service.kill()
+
+    def kill_worker(self) -> None:
+        """SIGKILL the agent alone; the supervisor is expected to start another.
+
+        Raises:
+            BedError: no supervisor runs the agent as its child.
+        """
+        os.kill(self._worker(), signal.SIGKILL)
+
+    def pause(self) -> None:
+        """SIGSTOP the agent alone: it accepts connections and never answers."""
+        os.kill(self._worker(), signal.SIGSTOP)
+
+    def unpause(self) -> None:
+        """SIGCONT everything."""
+        self.service.signal(signal.SIGCONT)
+
+    def _worker(self) -> int:
+        pids = self.pids()
+        if len(pids) < 2:
+            raise BedError(f"{self.service.name} has no supervisor{self.service.tail()}")
+        return pids[1]
+
+    def stop(self, *, timeout_s: float = 30.0) -> int:
+        """SIGTERM and wait; return the exit status."""
+        return self.service.stop(timeout_s=timeout_s)
+
+    def restart(self) -> None:
+        """Stop if it runs, start again on the same settings and store, wait until ready."""
+        self.stop()
+        self.start()
