@@ -1,0 +1,90 @@
+"""Waits for a reader as long as bytes of its blob keep arriving, and no longer.
+
+Transfers promise the same bound themselves. This is the second line: whatever is wrong with them,
+a client is answered, because one that hangs never asks the registry.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from shoal.agent.ports import BlobReader
+from shoal.core.digest import Digest
+from shoal.core.errors import TransferFailed
+
+
+class Sources(Protocol):
+    """Where the bytes of a blob that this node has, or is getting, came from so far."""
+
+    @property
+    def length_bytes(self) -> int:
+        """Length of the blob."""
+        ...
+
+    @property
+    def origin_bytes(self) -> int:
+        """Bytes from the registry."""
+        ...
+
+    @property
+    def peer_bytes(self) -> int:
+        """Bytes from peers."""
+        ...
+
+    @property
+    def cached_bytes(self) -> int:
+        """Bytes that the store had when the transfer began."""
+        ...
+
+
+# Returns the sources of a blob, None if it is neither stored nor arriving.
+SourcesOf = Callable[[Digest], Sources | None]
+
+
+class Progress:
+    """Tells whether a blob is still arriving."""
+
+    def __init__(self, sources: SourcesOf | None = None) -> None:
+        self._sources = sources
+
+    def sources(self, digest: Digest) -> Sources | None:
+        """Return where the bytes of `digest` came from so far."""
+        return self._sources(digest) if self._sources is not None else None
+
+    def arrived_bytes(self, digest: Digest) -> int:
+        """Return how many bytes have arrived; 0 if that is not known."""
+        sources = self.sources(digest)
+        return 0 if sources is None else sources.origin_bytes + sources.peer_bytes
+
+
+async def readable_while_progressing(
+    reader: BlobReader, at: int, *, progress: Progress, limit_s: float
+) -> int:
+    """Return `reader.readable(at)`, waiting at most `limit_s` after the last byte that arrived.
+
+    Raises:
+        TransferFailed: by the reader, or no byte arrived for `limit_s`.
+    """
+    loop = asyncio.get_running_loop()
+    digest = reader.spec.digest
+    seen_bytes = progress.arrived_bytes(digest)
+
+    timer: asyncio.TimerHandle | None = None
+
+    def look() -> None:
+        nonlocal seen_bytes, timer
+        arrived_bytes = progress.arrived_bytes(digest)
+        if arrived_bytes != seen_bytes and not bound.expired():
+            seen_bytes = arrived_bytes
+            bound.reschedule(loop.time() + limit_s)
+        timer = loop.call_later(limit_s / 4, look)
+
+    try:
+        async with asyncio.timeout(limit_s) as bound:
+            timer = loop.call_later(limit_s / 4, look)
+            try:
+                return await reader.readable(at)
+            finally:
+                timer.cancel()
+    except TimeoutError as error:
+        raise TransferFailed(f"{digest}: no byte arrived for {limit_s:g} s") from error

@@ -1,0 +1,293 @@
+"""The front's life: listen, take requests apart, answer, drain."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from shoal.agent.front.answers import API_VERSION, Cause, Code, Refusal, error_response
+from shoal.agent.front.asking import Exchange, RegistryClient
+from shoal.agent.front.blobs import BlobAnswers
+from shoal.agent.front.connection import FrontConnection, FrontServer
+from shoal.agent.front.gate import Gate, PassedOn
+from shoal.agent.front.guard import Guard
+from shoal.agent.front.journal import Journal
+from shoal.agent.front.limits import FrontLimits
+from shoal.agent.front.listening import listen
+from shoal.agent.front.manifests import ManifestAnswers
+from shoal.agent.front.metrics import FrontMetrics
+from shoal.agent.front.passing import pass_small
+from shoal.agent.front.progress import Progress, SourcesOf
+from shoal.agent.front.sending import cut
+from shoal.agent.front.target import Registries, ServedRegistry, Target
+from shoal.agent.ports import Transfers
+from shoal.agent.settings import FrontSettings
+from shoal.agent.tasks import Tasks
+from shoal.core.digest import Digest
+from shoal.core.errors import BadInput
+from shoal.core.oci.routes import BlobRoute, ManifestRoute, PingRoute
+from shoal.core.trust.access import AccessTable, Holder
+
+_log = logging.getLogger("shoal.agent.front")
+
+_TRANSFERS = "/shoal/transfers/"
+
+# Status and JSON body for `/healthz` and `/readyz`.
+Health = Callable[[str], tuple[int, bytes]]
+
+
+_JSON = {"Content-Type": "application/json"}
+_CLIENT_LEFT = 499  # nginx's, for metrics only: there was nobody to send a status to
+
+
+@dataclass(slots=True)
+class _Turn:
+    """What is known of one request so far, for its log line and metrics."""
+
+    request: web.BaseRequest
+    kind: str = "other"
+    status: int = _CLIENT_LEFT
+    fields: dict[str, object] = field(default_factory=dict)
+
+
+def _always_well(_path: str) -> tuple[int, bytes]:
+    return 200, b'{"status":"ok"}\n'
+
+
+class Front:
+    """The registry front of one node."""
+
+    def __init__(
+        self,
+        settings: FrontSettings,
+        registries: Sequence[ServedRegistry],
+        client: RegistryClient,
+        transfers: Transfers,
+        *,
+        access: AccessTable,
+        credential_key: bytes,
+        sources: SourcesOf | None = None,
+        health: Health = _always_well,
+        metrics: FrontMetrics | None = None,
+        limits: FrontLimits | None = None,
+    ) -> None:
+        """Join the parts; nothing listens yet.
+
+        Args:
+            settings: where to listen, and by which names.
+            registries: what is served; each must be configured in `client` too.
+            client: asks the registries.
+            transfers: gives blobs.
+            access: what the registries have said so far.
+            credential_key: the node's key for fingerprints of credentials.
+            sources: where the bytes of a blob came from; also tells the front that one is still
+                arriving, so without it a blob's next bytes may take ten seconds and no more.
+            health: answers `/healthz` and `/readyz`.
+            metrics: told of what happens.
+            limits: the bounds, for tests.
+        """
+        self._settings = settings
+        self._registries = Registries(registries)
+        self._client = client
+        self._limits = limits or FrontLimits()
+        self._health = health
+        self._journal = Journal(metrics)
+        self._progress = Progress(sources)
+        self._tasks = Tasks()
+        self._gate = Gate(client, access, key=credential_key, tasks=self._tasks)
+        self._manifests = ManifestAnswers(
+            client, self._gate, transfers, journal=self._journal, limits=self._limits
+        )
+        self._blobs = BlobAnswers(
+            client,
+            self._gate,
+            transfers,
+            progress=self._progress,
+            journal=self._journal,
+            limits=self._limits,
+        )
+        self._guard: Guard | None = None
+        self._server: FrontServer | None = None
+        self._listeners: list[asyncio.Server] = []
+        self._port = 0
+        self._active = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def port(self) -> int:
+        """The port that the front listens on; 0 before `start`."""
+        return self._port
+
+    async def start(self) -> None:
+        """Listen and answer.
+
+        Raises:
+            SettingsError: the port is taken, or the machine has none of the addresses.
+        """
+        sockets = listen(self._settings.hosts, port=self._settings.port, setting="front")
+        self._port = sockets[0].getsockname()[1]
+        names = {*self._settings.aliases, *self._registries.names}
+        self._guard = Guard(
+            port=self._port,
+            names={name.lower() for name in names},
+            allow_remote=self._settings.allow_remote,
+        )
+        self._server = FrontServer(self._handle, limits=self._limits, journal=self._journal)
+        loop = asyncio.get_running_loop()
+        for sock in sockets:
+            self._listeners.append(await loop.create_server(self._server, sock=sock))
+        addresses = [":".join(str(part) for part in s.getsockname()[:2]) for s in sockets]
+        _log.info("front_listening", extra={"addresses": addresses})
+
+    async def stop(self, *, drain_timeout_s: float = 25.0) -> None:
+        """Take no more requests; let those under way end within `drain_timeout_s`. Idempotent."""
+        for listener in self._listeners:
+            listener.close()
+        server, self._server = self._server, None
+        if server is not None:
+            server.pre_shutdown()
+            try:
+                async with asyncio.timeout(drain_timeout_s):
+                    await self._idle.wait()
+            except TimeoutError:
+                _log.warning("front_drain_cut", extra={"requests": self._active})
+            # What is left is cut: the clients resume elsewhere.
+            await server.shutdown(timeout=0.5)
+        for listener in self._listeners:
+            await listener.wait_closed()
+        self._listeners.clear()
+        await self._tasks.end()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        began_s = time.monotonic()
+        self._active += 1
+        self._idle.clear()
+        turn = _Turn(request)
+        try:
+            response = await self._answer(turn)
+            turn.status = response.status
+            return response
+        finally:
+            self._active -= 1
+            if self._active == 0:
+                self._idle.set()
+            self._journal.metrics.answered(
+                turn.kind, status=turn.status, seconds=time.monotonic() - began_s
+            )
+
+    async def _answer(self, turn: _Turn) -> web.StreamResponse:
+        """Return the answer to a request; nothing but a lost connection gets past here."""
+        request = turn.request
+        try:
+            return await self._dispatch(turn)
+        except PassedOn as passed:
+            return passed.response
+        except Refusal as refusal:
+            turn.fields["status"] = refusal.status
+            self._journal.refused(refusal.cause, str(refusal), fields=turn.fields)
+            return refusal.response()
+        except ConnectionError:
+            raise
+        except Exception as error:
+            self._journal.fault(error)
+            if request.writer.output_size > 0:
+                raise cut(request.transport) from error
+            return error_response(404, Code.UNAVAILABLE, "the front failed; see its log")
+
+    async def _dispatch(self, turn: _Turn) -> web.StreamResponse:
+        request = turn.request
+        guard = self._check(request)
+        path, _, query = request.raw_path.partition("?")
+        if path in ("/healthz", "/readyz"):
+            turn.kind = "health"
+            status, body = self._health(path)
+            return web.Response(status=status, body=body, content_type="application/json")
+        if path.startswith(_TRANSFERS):
+            turn.kind = "transfers"
+            return self._sources(path.removeprefix(_TRANSFERS))
+        alias = guard.alias_in(request.headers.get("Host", ""), aliases=self._registries.names)
+        target = self._registries.target(path, query=query, alias=alias)
+        if target is None:
+            turn.kind = "ping"
+            return web.Response(body=b"{}", headers={**API_VERSION, **_JSON})
+        exchange = self._exchange(request, target)
+        turn.fields = exchange.fields
+        match target.route:
+            case ManifestRoute() as route:
+                turn.kind = "manifest"
+                return await self._manifests.answer(exchange, route)
+            case BlobRoute() as route:
+                turn.kind = "blob"
+                return await self._blobs.answer(exchange, route)
+            case PingRoute():
+                turn.kind = "ping"
+            case _:
+                turn.kind = "list"
+        return await pass_small(self._client, exchange)
+
+    def _check(self, request: web.BaseRequest) -> Guard:
+        """Refuse who may not ask and what is never answered, before it is looked at closely."""
+        guard = self._guard
+        connection = request.protocol
+        if guard is None or (isinstance(connection, FrontConnection) and connection.over_limit):
+            raise Refusal(
+                f"more than {self._limits.connections} connections",
+                cause=Cause.CONNECTION_LIMIT,
+                closes=True,
+            )
+        guard.check(remote=request.remote, headers=request.headers)
+        if request.method not in ("GET", "HEAD"):
+            raise Refusal(
+                f"{request.method} is not supported: Shoal serves pulls only",
+                cause=Cause.METHOD,
+                status=405,
+                code=Code.UNSUPPORTED,
+                headers={"Allow": "GET, HEAD"},
+                closes=True,
+            )
+        return guard
+
+    def _exchange(self, request: web.BaseRequest, target: Target) -> Exchange:
+        config = self._client.registry_for(target.registry.name)
+        if config is None:
+            raise Refusal(
+                f"registry {target.registry.name} is not configured here",
+                cause=Cause.UNKNOWN_REGISTRY,
+                code=Code.NAME_UNKNOWN,
+            )
+        values = request.headers.getall("Authorization", ())
+        if len(values) > 1:
+            raise Refusal(
+                "several Authorization headers in one request",
+                cause=Cause.BAD_REQUEST,
+                status=400,
+                code=Code.UNSUPPORTED,
+            )
+        authorization = values[0] if values else None
+        holder = Holder(config.name, target.repository, self._gate.fingerprint(authorization))
+        return Exchange(request, target, config, holder, authorization)
+
+    def _sources(self, text: str) -> web.Response:
+        """Answer `shoal pull`, which shows where a layer's bytes come from."""
+        try:
+            sources = self._progress.sources(Digest.parse(text))
+        except BadInput as error:
+            raise Refusal(
+                str(error), cause=Cause.BAD_REQUEST, status=400, code=Code.DIGEST_INVALID
+            ) from error
+        if sources is None:
+            raise Refusal(
+                "neither stored nor arriving", cause=Cause.NOT_FOUND, code=Code.BLOB_UNKNOWN
+            )
+        body = {
+            "length": sources.length_bytes,
+            "origin_bytes": sources.origin_bytes,
+            "peer_bytes": sources.peer_bytes,
+            "cached_bytes": sources.cached_bytes,
+        }
+        return web.Response(body=json.dumps(body).encode(), headers=_JSON)
