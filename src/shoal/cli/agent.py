@@ -5,7 +5,6 @@ with a pipe in the environment; that second part loads the settings and the agen
 """
 
 import os
-import sys
 from collections.abc import Sequence
 
 from shoal.agent.supervisor import Heartbeat, supervise_this_command
@@ -48,9 +47,9 @@ def _run_agent(arguments: Sequence[str], heartbeat: Heartbeat | None) -> int:
 
     import asyncio
 
-    from shoal.adapters.telemetry.logs import set_up_logs
+    from shoal.adapters.telemetry.logs import logs_to
     from shoal.agent.app import run
 
-    set_up_logs(level=settings.log.level, format_=settings.log.format, stream=sys.stderr)
     beat = None if heartbeat is None else heartbeat.beat
-    return asyncio.run(run(settings, heartbeat=beat))
+    with logs_to(2, level=settings.log.level, format_=settings.log.format):
+        return asyncio.run(run(settings, heartbeat=beat))
