@@ -108,7 +108,7 @@ class Reference:
         digest = Digest.parse(digest_text) if at else None
         host, slash, path = rest.partition("/")
         # Without one of these marks the first component is part of the name, as in `team/app`.
-        if slash and (host == "localhost" or host != host.lower() or set(host) & set(".:[")):
+        if slash and (host == "localhost" or set(host) & set(".:[")):
             registry = canonical_registry(host)
         else:
             registry, path = DOCKER_HUB, rest
