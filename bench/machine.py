@@ -73,7 +73,7 @@ def _git(root: Path, *arguments: str) -> str | None:
     if shutil.which("git") is None:
         return None
     done = subprocess.run(
-        ["git", "-C", str(root), *arguments],
+        ["git", "--no-optional-locks", "-C", str(root), *arguments],
         capture_output=True,
         text=True,
         timeout=GIT_TIMEOUT_S,
