@@ -8,137 +8,19 @@ with Bed(nodes=4, rate="100mbit") as bed:
 """
 
 import atexit
-import contextlib
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from shoal.testing.bed.agents import FRONT_PORT, Agent
+from shoal.testing.bed.agents import PEER_PORT
 from shoal.testing.bed.clean import clean_dead
-from shoal.testing.bed.containerd import Containerd
-from shoal.testing.bed.cri import ImageService
-from shoal.testing.bed.network import REGISTRY, Host, Network, Site, is_root
-from shoal.testing.bed.processes import BedError, bed_environment, in_namespace, run
-from shoal.testing.bed.record import Record
+from shoal.testing.bed.network import REGISTRY, Network, Site, is_root
+from shoal.testing.bed.node import ALL_DOORS, Node
+from shoal.testing.bed.processes import BedError
+from shoal.testing.bed.record import Guard, Record
 from shoal.testing.bed.registry import Registry
 from shoal.testing.bed.traffic import Door
-
-# Every door that nodes pull through.
-ALL_DOORS = (Door.OPEN, Door.BASIC, Door.TOKEN, Door.REDIRECTING)
-
-FRONT_URL = f"http://127.0.0.1:{FRONT_PORT}"
-DEFAULT_READY_URL = f"http://127.0.0.1:{FRONT_PORT}/readyz"
-
-
-class Node:
-    """One node: a network namespace with a container runtime and perhaps an agent."""
-
-    def __init__(
-        self, host: Host, *, site: int, folder: Path, cgroup: str, registry: Registry
-    ) -> None:
-        self.host = host
-        self.site = site  # from 1
-        self.folder = folder
-        self.containerd = Containerd(namespace=host.namespace, folder=folder, cgroup=cgroup)
-        self._registry = registry
-        self._agent: Agent | None = None
-
-    def __repr__(self) -> str:
-        return f"<Node {self.name} {self.host.ipv4}>"
-
-    @property
-    def name(self) -> str:
-        """n1, n2, ..."""
-        return self.host.name
-
-    @property
-    def cri(self) -> ImageService:
-        """The node's CRI image service."""
-        return self.containerd.cri
-
-    @property
-    def certs_d(self) -> Path:
-        """The node's folder of registry configurations, containerd's `config_path`."""
-        return self.containerd.certs_d
-
-    @property
-    def agent(self) -> Agent:
-        """The node's agent.
-
-        Raises:
-            BedError: none was started.
-        """
-        if self._agent is None:
-            raise BedError(f"{self.name} has no agent: call start_agent first")
-        return self._agent
-
-    @property
-    def has_agent(self) -> bool:
-        """Whether an agent was ever started here."""
-        return self._agent is not None
-
-    def command(self, argv: Sequence[str]) -> list[str]:
-        """Return the command line that runs `argv` on the node's network."""
-        return in_namespace(self.host.namespace, argv)
-
-    def run(
-        self, *argv: str, timeout_s: float = 60.0, check: bool = True
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a command on the node's network to its end; see `processes.run`."""
-        return run(self.command(argv), timeout_s=timeout_s, check=check)
-
-    def popen(self, *argv: str, **options: Any) -> "subprocess.Popen[bytes]":  # noqa: ANN401
-        """Start a command on the node's network; the caller waits for it."""
-        return subprocess.Popen(self.command(argv), env=bed_environment(), **options)
-
-    def ctr(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:  # noqa: ANN401
-        """Run `ctr` on the node's containerd; see `Containerd.ctr`."""
-        return self.containerd.ctr(*arguments, **options)
-
-    def use_registry(
-        self,
-        *,
-        doors: Sequence[Door] = ALL_DOORS,
-        mirror: str | None = None,
-    ) -> None:
-        """Write hosts.toml for the registry's doors: straight, or with `mirror` asked first."""
-        for door in doors:
-            text = self._registry.hosts_toml(door=door, mirror=mirror)
-            self.containerd.write_hosts(self._registry.address(door), text)
-
-    def use_agent(self, *, doors: Sequence[Door] = ALL_DOORS) -> None:
-        """Write hosts.toml with this node's agent before the registry."""
-        self.use_registry(doors=doors, mirror=FRONT_URL)
-
-    def start_agent(
-        self,
-        settings: Mapping[str, Any],
-        *,
-        wait: bool = True,
-        ready_url: str = DEFAULT_READY_URL,
-    ) -> Agent:
-        """Start the agent with these settings, written to YAML as they are.
-
-        Raises:
-            BedError: one runs here already, or it does not become ready.
-        """
-        if self._agent is not None and self._agent.service.running:
-            raise BedError(f"{self.name} runs an agent already")
-        self._agent = Agent(
-            namespace=self.host.namespace, folder=self.folder / "agent", ready_url=ready_url
-        )
-        self._agent.configure(settings)
-        self._agent.start(wait=wait)
-        return self._agent
-
-    def stop(self) -> None:
-        """End what runs on the node, gently."""
-        if self._agent is not None and self._agent.service.running:
-            self._agent.unpause()
-            self._agent.stop()
-        self.containerd.stop()
 
 
 class Bed:
@@ -152,6 +34,7 @@ class Bed:
         registry_rate: str | None = None,
         sites: Sequence[Site] | None = None,
         keep: bool = False,
+        label: str = "",
     ) -> None:
         """Describe the bed; `start` or `with` builds it.
 
@@ -161,12 +44,14 @@ class Bed:
             registry_rate: of the registry's link; None: as the nodes'.
             sites: groups of nodes behind uplinks, instead of `nodes` and `rate`.
             keep: leave the folder with all logs when the bed is taken down.
+            label: goes into the record, for who looks for beds of a kind.
         """
         self._sites = tuple(sites) if sites is not None else (Site(nodes, rate),)
         self._registry_rate = registry_rate if registry_rate is not None else rate
         self._keep = keep
+        self._label = label
         self._record: Record | None = None
-        self._guard: subprocess.Popen[bytes] | None = None
+        self._guard: Guard | None = None
         self._nodes: list[Node] = []
         self._registry: Registry | None = None
         self._network: Network | None = None
@@ -223,8 +108,8 @@ class Bed:
         if not is_root():
             raise BedError("the test bed makes network namespaces and so needs root")
         clean_dead()
-        self._record = Record.create()
-        self._guard = self._record.guard()
+        self._record = Record.create(label=self._label)
+        self._guard = Guard(self._record.bed_id)
         atexit.register(self.stop)
         try:
             self._build(self._record)
@@ -261,18 +146,61 @@ class Bed:
         atexit.unregister(self.stop)
         record, self._record = self._record, None
         try:
+            # Nothing here is worth a gentle end, and everything is waited for, so that no child
+            # is left to this process.
             for node in self._nodes:
-                with contextlib.suppress(BedError):
-                    node.stop()
+                node.kill()
             if self._registry is not None:
-                self._registry.shut_down()
+                self._registry.kill()
         finally:
             if record is not None:
                 record.remove(keep_folder=self._keep)
             if self._guard is not None:
-                self._guard.communicate(b"\n", timeout=20)
+                self._guard.dismiss()
                 self._guard = None
             self._nodes, self._registry, self._network = [], None, None
+
+    def agent_settings(
+        self, node: Node, changes: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return settings with which `node`'s agent serves the bed's registry with its site.
+
+        Args:
+            node: whose agent.
+            changes: merged over them, section by section.
+        """
+        site = [other for other in self._nodes if other.site == node.site]
+        settings: dict[str, Any] = {
+            "peer": {"address": node.host.ipv4},
+            "store": {"path": str(node.folder / "agent" / "store")},
+            "registries": [
+                {"name": self.registry.address(door), "plain_http": True} for door in ALL_DOORS
+            ],
+            "membership": {
+                "site": f"site-{node.site}",
+                "static": [f"{other.host.ipv4}:{PEER_PORT}" for other in site],
+            },
+        }
+        return _merged(settings, changes or {})
+
+    def start_agents(
+        self,
+        changes: Mapping[str, Any] | None = None,
+        *,
+        nodes: Sequence[Node] | None = None,
+        doors: Sequence[Door] = ALL_DOORS,
+    ) -> None:
+        """Start an agent on every node (or on `nodes`) and have containerd ask it first.
+
+        Raises:
+            BedError: an agent does not become ready.
+        """
+        chosen = self._nodes if nodes is None else nodes
+        for node in chosen:
+            node.start_agent(self.agent_settings(node, changes), wait=False)
+        for node in chosen:
+            node.agent.wait_ready()
+            node.use_agent(doors=doors)
 
     def __enter__(self) -> "Bed":
         return self.start()
@@ -284,3 +212,13 @@ class Bed:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with `changes` over it; sections are merged, anything else is replaced."""
+    result = dict(base)
+    for key, value in changes.items():
+        below = result.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        result[key] = _merged(below, value) if both else value  # type: ignore[arg-type]
+    return result

@@ -95,11 +95,19 @@ class Containerd:
 
     def stop(self) -> None:
         """End containerd; its content stays."""
+        self._disconnect()
+        self.service.stop()
+        self.socket.unlink(missing_ok=True)
+
+    def kill(self) -> None:
+        """End containerd at once; what its containers were does not matter any more."""
+        self._disconnect()
+        self.service.kill()
+
+    def _disconnect(self) -> None:
         if self._cri is not None:
             self._cri.close()
             self._cri = None
-        self.service.stop()
-        self.socket.unlink(missing_ok=True)
 
     def wipe(self) -> None:
         """Restart with nothing in it, as on a new node; certs.d stays."""

@@ -54,15 +54,16 @@ class Record:
     folder: Path
     owner_pid: int
     owner_start: int
+    label: str = ""  # what the bed is for, if someone may look for it by that
 
     @classmethod
-    def create(cls) -> "Record":
+    def create(cls, *, label: str = "") -> "Record":
         """Claim a fresh bed id for this process."""
         bed_id = secrets.token_hex(3)
         folder = beds_folder() / bed_id
         folder.mkdir(parents=True)
         pid = os.getpid()
-        record = cls(bed_id, folder, pid, process_start(pid) or 0)
+        record = cls(bed_id, folder, pid, process_start(pid) or 0, label)
         record.save()
         return record
 
@@ -71,7 +72,8 @@ class Record:
         """Read the record of the bed in `folder`, or None if it has none."""
         try:
             data = json.loads((folder / "bed.json").read_text())
-            return cls(folder.name, folder, int(data["owner_pid"]), int(data["owner_start"]))
+            owner = int(data["owner_pid"]), int(data["owner_start"])
+            return cls(folder.name, folder, *owner, label=str(data["label"]))
         except (OSError, ValueError, KeyError):
             return None
 
@@ -86,9 +88,8 @@ class Record:
     def save(self) -> None:
         """Write the record; the folder either has a whole one or none."""
         written = self.folder / "bed.json.new"
-        written.write_text(
-            json.dumps({"owner_pid": self.owner_pid, "owner_start": self.owner_start})
-        )
+        owner = {"owner_pid": self.owner_pid, "owner_start": self.owner_start}
+        written.write_text(json.dumps(owner | {"label": self.label}))
         written.rename(self.folder / "bed.json")
 
     @property
@@ -109,21 +110,6 @@ class Record:
         """Return the bed's network namespaces that exist."""
         return [n for n in all_namespaces() if n.startswith(f"{PREFIX}{self.bed_id}-")]
 
-    def guard(self) -> "subprocess.Popen[bytes]":
-        """Start a process that waits for the end of this one, then removes what is left.
-
-        It reads a pipe whose other end only this process holds, so that SIGKILL is noticed too.
-        Close its stdin to let it go.
-        """
-        clean = '{ read -r _ || true; } && exec "$0" -m shoal.testing.bed.clean "$1"'
-        return subprocess.Popen(
-            ["/bin/sh", "-c", clean, sys.executable, self.bed_id],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-
     def remove(self, *, keep_folder: bool = False) -> None:
         """End every process of the bed and remove its namespaces, mounts, cgroups and folder."""
         namespaces = self.namespaces()
@@ -139,6 +125,28 @@ class Record:
             shutil.rmtree(self.folder, ignore_errors=True)
             with contextlib.suppress(OSError):
                 self.folder.parent.rmdir()  # the last bed out leaves nothing at all
+
+
+class Guard:
+    """A process that waits for the end of this one, then removes what is left of a bed.
+
+    It reads a pipe whose other end only this process holds, so that SIGKILL is noticed too.
+    """
+
+    def __init__(self, bed_id: str) -> None:
+        clean = '{ read -r _ || true; } && exec "$0" -m shoal.testing.bed.clean "$1"'
+        self._process = subprocess.Popen(
+            ["/bin/sh", "-c", clean, sys.executable, bed_id],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def dismiss(self) -> None:
+        """End it: the bed is gone."""
+        self._process.kill()
+        self._process.communicate(timeout=10)
 
 
 def all_namespaces() -> list[str]:

@@ -111,12 +111,10 @@ class Registry:
     def _services(self) -> list[Service]:
         return [*self.backends.values(), self.token_server, self.nginx]
 
-    def shut_down(self) -> None:
+    def kill(self) -> None:
         """End every part, for good."""
-        for service in reversed(self._services()):
-            if service.running:
-                service.signal(signal.SIGCONT)
-            service.stop()
+        for service in self._services():
+            service.kill()
 
     def push(self, image: BuiltImage, *, repository: str, tag: str = "1") -> str:
         """Push an image, not over the shaped link; return its reference through the open door."""
