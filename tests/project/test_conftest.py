@@ -17,7 +17,8 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.
     pytester.makeconftest(CONFTEST.read_text(encoding="utf-8"))
     pytester.makeini(
         "[pytest]\n"
-        "addopts = --import-mode=importlib -p no:asyncio -p no:cacheprovider\n"
+        # Without plugins that take long to load and do nothing here.
+        "addopts = --import-mode=importlib -p no:asyncio -p no:hypothesispytest\n"
         "markers = bed: needs root\n"
     )
     return pytester
