@@ -1,7 +1,8 @@
 """Rules that hold for every test: order, limits of time, and what may be left out.
 
 - Unit tests run first and the test bed last, so that a plain mistake shows within seconds.
-- A unit test has 20 s, every other one what pyproject.toml says; a `timeout` mark overrules both.
+- A test of parts has 20 s, one of the whole what pyproject.toml says; a `timeout` mark overrules
+  both.
 - Tests in tests/bed need root. For anyone else they are left out, and the run says so at its end.
 - With SHOAL_NO_SKIPS=1, as in CI, nothing may be left out: a skipped test is a failed one.
 """
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
-UNIT_TIMEOUT_S = 20.0
+PARTS = frozenset({"unit", "bench", "tools", "project"})
+PARTS_TIMEOUT_S = 20.0
 
 _left_out = pytest.StashKey[int]()
 
@@ -34,8 +36,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if _kind(item) == "bed":
             item.add_marker(pytest.mark.bed)
-        elif _kind(item) == "unit" and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(UNIT_TIMEOUT_S))
+        elif _kind(item) in PARTS and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(PARTS_TIMEOUT_S))
 
     order = {"unit": 0, "bed": 2}
     items.sort(key=lambda item: order.get(_kind(item), 1))
