@@ -17,7 +17,6 @@ from shoal.adapters.runtime.containerd_hosts import Action, ContainerdHosts, Out
 from shoal.adapters.runtime.front_probe import FrontAnswer, probe_front, wait_for_front
 from shoal.adapters.runtime.hosts_toml import AgentEntry
 from shoal.adapters.runtime.registry_name import RegistryName
-from shoal.cli import exits
 from shoal.cli.containerd_check import (
     Finding,
     config_findings,
@@ -33,6 +32,9 @@ containerd_app = typer.Typer(
 
 _CONTAINERD_DIR = Path("/etc/containerd")
 _MAX_HEADER_FILE_BYTES = 4096
+
+_WRONG = 1
+_UNAVAILABLE = 69  # EX_UNAVAILABLE of sysexits.h
 
 Registries = Annotated[
     list[str] | None,
@@ -120,18 +122,17 @@ def install(
     connections and does not answer, or --wait-s ran out: nothing was written; 78 a file of
     containerd's is not valid: nothing was changed.
     """
-    with exits.exit_code_of_errors():
-        names = _registries(registry)
-        if not names:
-            raise BadInput("name at least one registry: --registry docker.io")
-        entry = AgentEntry(_agent_url(port), headers=tuple(map(_header, header or [])))
-        place = _place(containerd_dir, certs_d=certs_d, config=config)
-        _require_harmless(entry.url, wait_s=wait_s)
-        outcomes = place.hosts.install(names, entry, plain_http=plain_http)
-        _print_outcomes(outcomes, json_output=json_output)
-        for finding in config_findings(place.config, place.certs_d, release=place.release):
-            if not finding.ok:
-                _warn(f"{finding.text}\n{finding.todo}")
+    names = _registries(registry)
+    if not names:
+        raise BadInput("name at least one registry: --registry docker.io")
+    entry = AgentEntry(_agent_url(port), headers=tuple(map(_header, header or [])))
+    place = _place(containerd_dir, certs_d=certs_d, config=config)
+    _require_harmless(entry.url, wait_s=wait_s)
+    outcomes = place.hosts.install(names, entry, plain_http=plain_http)
+    _print_outcomes(outcomes, json_output=json_output)
+    for finding in config_findings(place.config, place.certs_d, release=place.release):
+        if not finding.ok:
+            _warn(f"{finding.text}\n{finding.todo}")
 
 
 @containerd_app.command()
@@ -150,20 +151,19 @@ def check(
     Exit codes: 0 all is in place; 1 something is not, and the text says what to do; 2 bad usage;
     69 all is in place and the agent does not answer; 78 a file of containerd's is not valid.
     """
-    with exits.exit_code_of_errors():
-        place = _place(containerd_dir, certs_d=certs_d, config=config)
-        agent_url = _agent_url(port)
-        names = _registries(registry) or place.hosts.managed()
-        findings = [
-            *config_findings(place.config, place.certs_d, release=place.release),
-            *registry_findings(place.hosts, names, agent_url=agent_url),
-        ]
-        front = front_finding(probe_front(agent_url), agent_url)
-        _print_findings([*findings, front], place=place, json_output=json_output)
-        if not all(finding.ok for finding in findings):
-            raise typer.Exit(exits.WRONG)
-        if not front.ok:
-            raise typer.Exit(exits.UNAVAILABLE)
+    place = _place(containerd_dir, certs_d=certs_d, config=config)
+    agent_url = _agent_url(port)
+    names = _registries(registry) or place.hosts.managed()
+    findings = [
+        *config_findings(place.config, place.certs_d, release=place.release),
+        *registry_findings(place.hosts, names, agent_url=agent_url),
+    ]
+    front = front_finding(probe_front(agent_url), agent_url)
+    _print_findings([*findings, front], place=place, json_output=json_output)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(_WRONG)
+    if not front.ok:
+        raise typer.Exit(_UNAVAILABLE)
 
 
 @containerd_app.command()
@@ -182,11 +182,10 @@ def remove(
 
     Exit codes: 0 nothing of Shoal's is left; 1 a file could not be changed; 2 bad usage.
     """
-    with exits.exit_code_of_errors():
-        names = _registries(registry)
-        place = _place(containerd_dir, certs_d=certs_d, config=config, forgiving=True)
-        outcomes = place.hosts.remove(names or None)
-        _print_outcomes(outcomes, json_output=json_output)
+    names = _registries(registry)
+    place = _place(containerd_dir, certs_d=certs_d, config=config, forgiving=True)
+    outcomes = place.hosts.remove(names or None)
+    _print_outcomes(outcomes, json_output=json_output)
 
 
 def _place(
@@ -248,7 +247,7 @@ def _require_harmless(agent_url: str, *, wait_s: float) -> None:
 class _FrontMissing(ShoalError):
     """The agent's front is not there, and containerd must not be sent to it."""
 
-    exit_code = exits.UNAVAILABLE
+    exit_code = _UNAVAILABLE
     retryable = True
 
 

@@ -1,0 +1,60 @@
+"""front_probe: answers, refuses or is silent are told apart, within a bound."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from shoal.adapters.runtime.front_probe import FrontAnswer, probe_front, wait_for_front
+from shoal.core.errors import BadInput
+
+
+class _Unwilling(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_error(503)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.fixture
+def refusing() -> Iterator[int]:
+    # Bound and not listening: nobody else can take the port meanwhile.
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+def test_any_status_is_an_answer() -> None:
+    with HTTPServer(("127.0.0.1", 0), _Unwilling) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        answer = probe_front(f"http://127.0.0.1:{server.server_port}")
+        thread.join()
+    assert answer is FrontAnswer.ANSWERS
+
+
+def test_a_port_nobody_listens_on_refuses(refusing: int) -> None:
+    assert probe_front(f"http://127.0.0.1:{refusing}") is FrontAnswer.REFUSES
+
+
+def test_a_port_that_accepts_and_says_nothing_is_silent(silent: int) -> None:
+    assert probe_front(f"http://127.0.0.1:{silent}", timeout_s=0.05) is FrontAnswer.SILENT
+
+
+def test_waiting_ends(refusing: int) -> None:
+    assert wait_for_front(f"http://127.0.0.1:{refusing}", wait_s=0.25) is FrontAnswer.REFUSES
+
+
+@pytest.mark.parametrize("url", ["https://127.0.0.1:1", "127.0.0.1:65001", "http://", "ftp://x"])
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(BadInput, match="not an agent's address"):
+        probe_front(url)
