@@ -49,7 +49,7 @@ def test_an_exception_that_is_not_needed_is_a_problem(tree: Path, pattern: str) 
     [
         "",
         "LIMIT = 4 * 1024\n",
-        "class Held(Protocol):\n    async def get(self) -> int:\n        'Return it.'\n        ...\n",
+        "class Held(Protocol):\n    async def get(self) -> int:\n        'Do.'\n        ...\n",
         "@dataclass\nclass Fact:\n    size_bytes: int = 0\n",
     ],
 )
