@@ -39,6 +39,10 @@ STALE_AFTER_S = 24 * 3600.0
 # the order of uses within some minutes, and no more.
 _RECORD_USE_EVERY_S = 60.0
 
+# The record of lengths is written anew when it has this many lines, about a megabyte, more than
+# twice the number of blobs.
+_SPARE_LINES = 10_000
+
 
 class _State(Enum):
     ARRIVING = "still arriving"
@@ -354,27 +358,27 @@ class DiskStore:
 
     def _name(self, spec: BlobSpec, entry: Entry) -> Path:
         """Give a synced part file its final name and return that."""
-        data, target = self._layout.data(spec.tag), self._layout.blob(spec.digest)
-        other = self._ledger.get(spec.digest)
+        data = self._layout.data(spec.tag)
         try:
-            if other is not None and other.proven:
-                # The same blob came by way of another registry meanwhile; ours is one too many.
-                data.unlink(missing_ok=True)
-                self._ledger.remove(entry)
-            else:
-                self._layout.prepare_for(spec.digest)
-                self._record_length(spec.digest, spec.length_bytes)
-                data.rename(target)
-                self._ledger.rename(entry, spec.digest)
+            target = self._layout.prepare_for(spec.digest)
+            # If the same blob has come by way of another registry meanwhile, ours takes its place,
+            # and its readers keep their descriptors.
+            data.rename(target)
         except OSError as error:
             raise store_error(error, data) from error
+        self._ledger.rename(entry, spec.digest)
+        self._record_length(spec.digest, spec.length_bytes)
         # A map without its data is removed at the next start, if not here.
         with contextlib.suppress(OSError):
             self._layout.map(spec.tag).unlink()
         return target
 
     def _record_length(self, digest: Digest, length_bytes: int) -> None:
+        live = self._ledger.digests()
         try:
+            if self._lengths.lines > 2 * len(live) + _SPARE_LINES:
+                self._lengths.close()
+                self._lengths = LengthsFile(self._layout.lengths, dict(live))
             self._lengths.add(digest, length_bytes)
         except StoreError as error:  # then the next start has the digest checked again
             _log.warning("length_not_recorded", extra={"digest": str(digest)}, exc_info=error)

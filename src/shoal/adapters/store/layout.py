@@ -70,7 +70,7 @@ class Layout:
             raise store_error(error, folder) from error
 
     def prepare_for(self, digest: Digest) -> Path:
-        """Make the folder that the blob `digest` goes to and return its path in it.
+        """Make the folder that the blob `digest` goes to and return the blob's path in it.
 
         Raises:
             OSError: as mkdir.

@@ -15,8 +15,8 @@ from shoal.core.errors import BadInput
 
 _LINE = re.compile(r"(?P<digest>[a-z0-9]+:[0-9a-f]+) (?P<length>[0-9]{1,15})", re.ASCII)
 
-# A hundred thousand lines; a store that has more proves the rest by their digests.
-_MAX_BYTES = 16 * 1024 * 1024
+# Some hundred thousand lines; a store that has more checks the rest by their digests.
+_MAX_BYTES = 32 * 1024 * 1024
 
 
 def read_lengths(path: Path) -> dict[Digest, int]:
@@ -65,6 +65,7 @@ class LengthsFile:
         except OSError as error:
             raise store_error(error, path) from error
         self._end = len(text)
+        self.lines = len(lengths)
 
     def add(self, digest: Digest, length_bytes: int) -> None:
         """Add a blob. Not for several threads at once.
@@ -75,6 +76,7 @@ class LengthsFile:
         line = _line(digest, length_bytes).encode()
         self._file.write_at(self._end, line)
         self._end += len(line)
+        self.lines += 1
 
     def close(self) -> None:
         """Release the descriptor. Idempotent."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shoal.adapters.store import files
+from shoal.adapters.store import disk, files
 from shoal.adapters.store.disk import DiskStore
 from shoal.adapters.store.layout import Layout
 from shoal.core.blob import MIB, BlobSpec
@@ -356,6 +356,18 @@ def test_a_length_that_cannot_be_recorded_costs_a_check_and_no_blob(
     with disk_store(tmp_path) as store:
         assert list(store.digests()) == []
         assert store.verify(SAMPLE.digest)
+
+
+def test_the_record_of_lengths_does_not_grow_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk, "_SPARE_LINES", 3)
+    with disk_store(tmp_path, quota_bytes=SIZE_BYTES) as store:
+        for seed in range(20):
+            Sample(seed=seed).keep(store)
+            assert len((tmp_path / "lengths").read_text().splitlines()) <= 6
+    with disk_store(tmp_path) as store:
+        assert list(store.digests()) == [(Sample(seed=19).digest, SIZE_BYTES)]
 
 
 def test_a_blob_that_cannot_be_removed_is_still_counted(
