@@ -1,7 +1,6 @@
 """All connections to peers: listening, dialing, who is who, and who has fallen silent."""
 
 import asyncio
-import errno
 import logging
 import socket
 from collections.abc import Callable, Sequence
@@ -55,20 +54,17 @@ class PeerNetwork:
         me: PeerId,
         owner: Owner,
         is_member: Callable[[PeerId], bool],
-        listen_hosts: Sequence[str],
     ) -> None:
-        """Prepare; `start` listens.
+        """Prepare; `start` begins to accept.
 
         Args:
             me: this node's name, the address that its peers dial.
             owner: whoever decides.
             is_member: whether a name belongs to the site; others are refused.
-            listen_hosts: the addresses to listen on.
         """
         self.me = me
         self._owner = owner
         self._is_member = is_member
-        self._listen_hosts = listen_hosts
         self._listeners: list[socket.socket] = []
         self._links: dict[PeerId, Link] = {}
         self._greeting: dict[Link, PeerId | None] = {}  # value: the peer that was dialed
@@ -82,22 +78,10 @@ class PeerNetwork:
         """How many peers are connected."""
         return len(self._links)
 
-    def start(self) -> None:
-        """Listen on the hosts given, at this node's port. An absent IPv6 is no error.
-
-        Raises:
-            OSError: an address is in use or not this machine's; `filename` names it.
-        """
-        port = Endpoint.parse(self.me).port
+    def start(self, listeners: Sequence[socket.socket]) -> None:
+        """Accept peers on these listening sockets, which the network closes in the end."""
         loop = asyncio.get_running_loop()
-        for host in self._listen_hosts:
-            try:
-                listener = _listen(host, port)
-            except OSError as error:
-                if ":" in host and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
-                    continue
-                self._close_listeners()
-                raise OSError(error.errno, error.strerror, host) from error
+        for listener in listeners:
             self._listeners.append(listener)
             loop.add_reader(listener.fileno(), self._accept, listener)
         self._watch = loop.call_later(PING_AFTER_S / 2, self._look_around)
@@ -273,20 +257,3 @@ class PeerNetwork:
 def _plain(host: str) -> str:
     """Return an address as membership spells it: no scope, the shortest form."""
     return normal_host(host.partition("%")[0])
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        if family == socket.AF_INET6:
-            # Both families are listened on by their own sockets.
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(512)
-        listener.setblocking(False)
-    except OSError:
-        listener.close()
-        raise
-    return listener

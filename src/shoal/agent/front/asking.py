@@ -1,5 +1,6 @@
 """Asks the registry on a client's behalf, and turns what it says into an answer or a refusal."""
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from shoal.adapters.origin.config import RegistryConfig
 from shoal.agent.front.answers import API_VERSION, PASSED_HEADERS, Cause, Refusal
 from shoal.agent.front.target import Target
 from shoal.agent.ports import OriginGrant
-from shoal.core.errors import OriginError
+from shoal.core.errors import OriginError, OriginLied
 from shoal.core.trust.access import Holder
 
 # Answers that say nothing about the content: the registry is overloaded, broken or behind a broken
@@ -85,8 +86,9 @@ async def ask(
     path_and_query: str,
     *,
     accept: str | None = None,
+    timeout_s: float,
 ) -> OriginAnswer:
-    """Ask the registry with the client's credential.
+    """Ask the registry with the client's credential, for `timeout_s` at most.
 
     Raises:
         OriginError: it gave no answer, or one that says nothing about the content: 408, 429, 5xx.
@@ -96,7 +98,13 @@ async def ask(
         headers["Authorization"] = exchange.authorization
     if accept is not None:
         headers["Accept"] = accept
-    answer = await client.ask(exchange.config, method, path_and_query, headers=headers)
+    try:
+        async with asyncio.timeout(timeout_s):
+            answer = await client.ask(exchange.config, method, path_and_query, headers=headers)
+    except TimeoutError as error:
+        raise OriginError(
+            f"{exchange.config.name} gave no whole answer within {timeout_s:g} s"
+        ) from error
     if answer.status in (_REQUEST_TIMEOUT, _TOO_MANY_REQUESTS) or answer.status >= 500:
         raise OriginError(
             f"{exchange.config.name} answered {answer.status} to {method} {path_and_query}",
@@ -107,7 +115,9 @@ async def ask(
 
 def unavailable(error: OriginError) -> Refusal:
     """Return the refusal for a registry that gave no usable answer."""
-    return Refusal(str(error), cause=Cause.REGISTRY_UNAVAILABLE)
+    lied = isinstance(error, OriginLied)
+    cause = Cause.CONTENT_WRONG if lied else Cause.REGISTRY_UNAVAILABLE
+    return Refusal(str(error), cause=cause)
 
 
 def passed_on(answer: OriginAnswer, target: Target) -> web.Response:

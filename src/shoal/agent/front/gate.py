@@ -41,6 +41,7 @@ class Gate:
         *,
         key: bytes,
         tasks: Tasks,
+        ask_s: float = 7.0,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin with what `table` remembers.
@@ -50,12 +51,14 @@ class Gate:
             table: the answers so far.
             key: the node's key for credential fingerprints.
             tasks: holds the questions that several requests wait for.
+            ask_s: how long a registry has for an answer.
             clock_s: a monotonic clock.
         """
         self._client = client
         self._table = table
         self._key = key
         self._tasks = tasks
+        self._ask_s = ask_s
         self._clock_s = clock_s
         self._images = RecentImages()
         self._heads: dict[tuple[Holder, Digest], asyncio.Task[_HeadResult]] = {}
@@ -163,7 +166,8 @@ class Gate:
 
     async def _ask_head(self, exchange: Exchange) -> _HeadResult:
         try:
-            return await ask(self._client, exchange, "HEAD", exchange.target.route.path)
+            path = exchange.target.route.path
+            return await ask(self._client, exchange, "HEAD", path, timeout_s=self._ask_s)
         except OriginError as error:
             return error
 

@@ -31,7 +31,14 @@ class FrontLimits:
     """A client that takes no byte for this long is dropped. It may be unpacking: containerd reads
     while it writes to a slow disk."""
 
-    swarm_manifest_s: float = 3.0
+    ask_s: float = 7.0
+    """A registry has this long for a small answer. With `swarm_manifest_s` it stays within
+    `progress_s`, so that even then a client is answered in time."""
+
+    list_s: float = 30.0
+    """A registry has this long for a list of tags or referrers, which may have megabytes."""
+
+    swarm_manifest_s: float = 2.0
     """A manifest that does not come from store or peers within this is asked of the registry."""
 
     stretch_bytes: int = 64 * 1024 * 1024

@@ -9,6 +9,7 @@
 | no answer, and the tag was seen before by this credential | that manifest, with `Warning: 110` |
 """
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from shoal.agent.front.small_content import read_whole
 from shoal.agent.ports import Transfers
 from shoal.core.blob import BlobSpec, ContentKind
 from shoal.core.digest import Digest
-from shoal.core.errors import BadInput, OriginError, ShoalError
+from shoal.core.errors import BadInput, OriginError, OriginLied, ShoalError
 from shoal.core.oci.manifests import (
     ACCEPT_MANIFESTS,
     MANIFEST_MEDIA_TYPES,
@@ -81,9 +82,16 @@ class ManifestAnswers:
         Raises:
             Refusal: there is none.
         """
-        if isinstance(route.reference, Digest):
-            return await self._by_digest(exchange, route.reference)
-        return await self._by_tag(exchange, route.reference)
+        try:
+            async with asyncio.timeout(self._limits.progress_s):
+                if isinstance(route.reference, Digest):
+                    return await self._by_digest(exchange, route.reference)
+                return await self._by_tag(exchange, route.reference)
+        except TimeoutError as error:
+            raise Refusal(
+                f"no manifest within {self._limits.progress_s:g} s",
+                cause=Cause.REGISTRY_UNAVAILABLE,
+            ) from error
 
     async def _by_tag(self, exchange: Exchange, tag: str) -> web.Response:
         try:
@@ -134,7 +142,14 @@ class ManifestAnswers:
 
     async def _ask(self, exchange: Exchange, method: str) -> OriginAnswer:
         accept = ", ".join(exchange.request.headers.getall("Accept", ())) or ACCEPT_MANIFESTS
-        return await ask(self._client, exchange, method, exchange.target.route.path, accept=accept)
+        return await ask(
+            self._client,
+            exchange,
+            method,
+            exchange.target.route.path,
+            accept=accept,
+            timeout_s=self._limits.ask_s,
+        )
 
     def _refused(self, exchange: Exchange, answer: OriginAnswer) -> web.Response:
         if answer.status in (401, 403):
@@ -211,6 +226,8 @@ def _says_enough(head: OriginAnswer) -> bool:
 
 
 def _is_unreachable(error: OriginError) -> bool:
+    if isinstance(error, OriginLied):
+        return False
     return error.status is None or error.status >= 500
 
 

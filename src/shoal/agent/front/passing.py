@@ -24,7 +24,9 @@ from shoal.core.errors import OriginError, OriginLied, ShoalError
 from shoal.core.oci.ranges import ByteRange, parse_content_range
 
 
-async def pass_small(client: RegistryClient, exchange: Exchange) -> web.Response:
+async def pass_small(
+    client: RegistryClient, exchange: Exchange, *, timeout_s: float
+) -> web.Response:
     """Return the registry's answer to a ping, a list of tags or of referrers.
 
     Raises:
@@ -33,7 +35,12 @@ async def pass_small(client: RegistryClient, exchange: Exchange) -> web.Response
     accept = ", ".join(exchange.request.headers.getall("Accept", ())) or None
     try:
         answer = await ask(
-            client, exchange, exchange.request.method, wire_path(exchange.target), accept=accept
+            client,
+            exchange,
+            exchange.request.method,
+            wire_path(exchange.target),
+            accept=accept,
+            timeout_s=timeout_s,
         )
     except OriginError as error:
         raise unavailable(error) from error

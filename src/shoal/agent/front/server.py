@@ -98,7 +98,9 @@ class Front:
         self._journal = Journal(metrics)
         self._progress = Progress(sources)
         self._tasks = Tasks()
-        self._gate = Gate(client, access, key=credential_key, tasks=self._tasks)
+        self._gate = Gate(
+            client, access, key=credential_key, tasks=self._tasks, ask_s=self._limits.ask_s
+        )
         self._manifests = ManifestAnswers(
             client, self._gate, transfers, journal=self._journal, limits=self._limits
         )
@@ -225,10 +227,10 @@ class Front:
                 turn.kind = "blob"
                 return await self._blobs.answer(exchange, route)
             case PingRoute():
-                turn.kind = "ping"
+                turn.kind, timeout_s = "ping", self._limits.ask_s
             case _:
-                turn.kind = "list"
-        return await pass_small(self._client, exchange)
+                turn.kind, timeout_s = "list", self._limits.list_s
+        return await pass_small(self._client, exchange, timeout_s=timeout_s)
 
     def _check(self, request: web.BaseRequest) -> Guard:
         """Refuse who may not ask and what is never answered, before it is looked at closely."""

@@ -112,11 +112,12 @@ class PieceStored:
 
 @dataclass(frozen=True, slots=True)
 class PieceSpoiled:
-    """`piece` from `source` failed its check, or could not be stored."""
+    """`piece` from `source` did not become whole; `wrong` if its bytes failed their check."""
 
     tag: BlobTag
     piece: int
     source: PeerId
+    wrong: bool = False
 
 
 class RegistryFault(Enum):

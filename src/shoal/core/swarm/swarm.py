@@ -315,6 +315,11 @@ class Swarm:
         kept = released_s is None or self._now_s - released_s < self.policy.released_s
         return exchange.wanted and kept and not exchange.complete
 
+    def abandoned(self, tag: BlobTag) -> bool:
+        """Whether nobody has wanted the blob for so long that nothing more is fetched of it."""
+        exchange = self.exchanges.get(tag)
+        return exchange is None or not (self._fetching(exchange) or exchange.complete)
+
     def _registry_ended(self, event: on.RegistryEnded) -> None:
         exchange = self.exchanges.get(event.tag)
         run = exchange.runs.pop(event.first, None) if exchange else None
@@ -472,7 +477,7 @@ class Swarm:
         neighbour = exchange.neighbours.get(event.source)
         if neighbour is not None:
             neighbour.busy_until_s = self._now_s + self.policy.stall_s
-            if self._suspicion.spoiled(event.source):
+            if event.wrong and self._suspicion.spoiled(event.source):
                 self._leave_out(event.source, "keeps sending pieces that fail their check")
 
     # --- neighbours -------------------------------------------------------------------------

@@ -102,6 +102,7 @@ class Tracker:
     rng: "Random"
     policy: Policy
     tables: dict[BlobTag, Table] = field(default_factory=dict)
+    granted: int = 0  # leases so far, of all blobs
 
     def announced(self, peer: PeerId, message: Announce, *, now_s: float) -> Replies:
         """A node says that it wants or has a blob: remember, and introduce."""
@@ -271,6 +272,7 @@ class Tracker:
             table.waiting.pop(peer, None)
             table.leases[peer, first] = Lease(peer, first, count, 0, now_s)
             table.granted += 1
+            self.granted += 1
             leasable &= ~bitmap.run(first, count)
             replies.append((peer, LeaseGranted(tag, first, count)))
         if not leasable:

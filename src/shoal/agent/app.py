@@ -1,0 +1,308 @@
+"""The composition root: the only place that knows every part of the agent.
+
+Parts are made from the outside in (store, registry client, swarm, front), started so that the
+front answers last, and stopped in the opposite order.
+"""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry
+
+from shoal import __version__
+from shoal.adapters.discovery.dns import DnsDiscovery
+from shoal.adapters.discovery.joined import JoinedDiscovery
+from shoal.adapters.discovery.static import StaticDiscovery
+from shoal.adapters.origin.client import OriginClient
+from shoal.adapters.origin.config import RegistryConfig
+from shoal.adapters.store.disk import DiskStore
+from shoal.adapters.telemetry.front_meter import FrontMeter
+from shoal.adapters.telemetry.metrics import Levels, Metrics
+from shoal.agent.debug_page import Table
+from shoal.agent.exporter import Exporter
+from shoal.agent.front.credential_key import load_or_make_key
+from shoal.agent.front.listening import listen
+from shoal.agent.front.server import Front
+from shoal.agent.front.target import ServedRegistry
+from shoal.agent.health import Health, health_routes
+from shoal.agent.holdings import Holdings
+from shoal.agent.node import Node
+from shoal.agent.pulse import pulse
+from shoal.agent.settings import AgentSettings, RegistrySettings
+from shoal.agent.tasks import Tasks
+from shoal.agent.transfers import TransferManager
+from shoal.core.endpoint import Endpoint
+from shoal.core.errors import SettingsError
+from shoal.core.peer import PeerId
+from shoal.core.swarm import events as on
+from shoal.core.trust.access import AccessTable
+
+if TYPE_CHECKING:
+    from shoal.adapters.discovery.base import Discovery
+
+_log = logging.getLogger("shoal.agent")
+
+# Hashing and the disk: more threads than cores, since some wait for the disk.
+WORKER_THREADS = 6
+SWEEP_INTERVAL_S = 1.0
+
+
+class Agent:
+    """Every part of one agent, joined."""
+
+    def __init__(self, settings: AgentSettings) -> None:
+        """Make the parts; blocks on the disk, and nothing listens yet.
+
+        Raises:
+            SettingsError: the settings do not fit this machine.
+            StoreError: the store's folder cannot be used.
+        """
+        self.settings = settings
+        self.metrics = Metrics(CollectorRegistry(), version=__version__)
+        self.executor = ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="shoal")
+        self.store = DiskStore(
+            settings.store.path,
+            quota_bytes=settings.store.quota_bytes,
+            reserve_bytes=settings.store.reserve_bytes,
+        )
+        self.key = load_or_make_key(settings.store.path / "credential.key")
+        self.holdings = Holdings(self.store, settings.store.path / "pulls.jsonl")
+        self.known = self.holdings.load()
+        self.members_known = False
+        self.tasks = Tasks()
+
+    async def run(self, *, heartbeat: Callable[[], None] | None, stop: asyncio.Event) -> None:
+        """Run until `stop` is set, then drain.
+
+        Raises:
+            SettingsError: a port is in use, or no address of this node can be told.
+        """
+        settings = self.settings
+        async with AsyncExitStack() as stack:
+            stack.callback(self.executor.shutdown, wait=True, cancel_futures=True)
+            stack.callback(self.store.close)
+            stack.callback(self.holdings.close)
+            origin = await stack.enter_async_context(
+                OriginClient([_registry_config(r) for r in settings.registries])
+            )
+            listeners = listen(settings.peer.hosts, port=settings.peer.port, setting="peer")
+            me = PeerId(str(Endpoint(own_address(settings), settings.peer.port)))
+            transfers = TransferManager(
+                store=self.store,
+                holdings=self.holdings,
+                executor=self.executor,
+                metrics=self.metrics,
+                most=settings.swarm.max_transfers,
+            )
+            node = Node(
+                me=me,
+                origin=origin,
+                holdings=self.holdings,
+                executor=self.executor,
+                metrics=self.metrics,
+                on_give_up=transfers.gave_up,
+            )
+            transfers.attach(node)
+            self.metrics.read_levels_from(lambda: self._levels(node))
+            node.start(listeners)
+            stack.push_async_callback(node.stop)
+            stack.push_async_callback(transfers.stop)
+            for spec in self.known:
+                node.tell(on.BlobStored(spec))
+
+            def status() -> Health:
+                return self._health(node)
+
+            exporter = Exporter(
+                settings.exporter,
+                registry=self.metrics.registry,
+                status=status,
+                tables=lambda: self._tables(node),
+            )
+            await exporter.start()
+            stack.push_async_callback(exporter.stop)
+            self.tasks.start(
+                pulse(heartbeat=heartbeat, lag=self.metrics.event_loop_lag_seconds.observe),
+                name="pulse",
+            )
+            self.tasks.start(self._watch_members(node), name="membership")
+            self.tasks.start(_every(SWEEP_INTERVAL_S, transfers.sweep), name="sweep")
+            stack.push_async_callback(self.tasks.end)
+            front = Front(
+                settings.front,
+                [ServedRegistry.of(registry) for registry in settings.registries],
+                origin,
+                transfers,
+                access=AccessTable(
+                    trusted_for_s=settings.access.ttl_s, grace_s=settings.access.outage_grace_s
+                ),
+                credential_key=self.key,
+                sources=transfers.sources,
+                health=health_routes(status),
+                metrics=FrontMeter(self.metrics),
+            )
+            await front.start()
+            _log.info("agent_ready", extra={"peer": me, "version": __version__})
+            await stop.wait()
+            _log.info("agent_draining", extra={"timeout_s": settings.drain_timeout_s})
+            await front.stop(drain_timeout_s=settings.drain_timeout_s)
+        _log.info("agent_stopped")
+
+    async def _watch_members(self, node: Node) -> None:
+        membership = self.settings.membership
+        sources: list[Discovery] = [
+            StaticDiscovery(
+                [Endpoint.parse(member) for member in membership.static],
+                refresh_s=membership.dns_refresh_s,
+                timeout_s=membership.dns_timeout_s,
+            )
+        ]
+        if membership.dns is not None:
+            sources.append(
+                DnsDiscovery(
+                    membership.dns,
+                    port=self.settings.peer.port,
+                    refresh_s=membership.dns_refresh_s,
+                    timeout_s=membership.dns_timeout_s,
+                )
+            )
+
+        def changed(members: frozenset[PeerId]) -> None:
+            self.members_known = True
+            _log.info("members_changed", extra={"members": len(members)})
+            node.tell(on.MembersChanged(members))
+
+        await JoinedDiscovery(sources).watch(changed)
+
+    def _health(self, node: Node) -> Health:
+        return Health(
+            {
+                "membership": None if self.members_known else "the members are not known yet",
+                "registries": None if self.settings.registries else "no registry is configured",
+            }
+        )
+
+    def _levels(self, node: Node) -> Levels:
+        swarm = node.swarm
+        return Levels(
+            transfers_active=len(node.transfers),
+            leases_held=sum(
+                run.count for e in swarm.exchanges.values() for run in e.runs.values() if run.leased
+            ),
+            leases_granted=swarm.tracker.granted,
+            peers_connected=node.network.links,
+            members=len(swarm.members),
+            store_used_bytes=self.store.used_bytes(),
+            store_quota_bytes=self.settings.store.quota_bytes,
+            store_blobs=sum(1 for _ in self.store.digests()),
+        )
+
+    def _tables(self, node: Node) -> Sequence[Table]:
+        transfers = [
+            (
+                str(transfer.spec.digest)[:19],
+                transfer.spec.length_bytes,
+                f"{transfer.held.bit_count()} / {transfer.spec.pieces}",
+                len(transfer.readers),
+                transfer.sources.origin_bytes,
+                transfer.sources.peer_bytes,
+            )
+            for transfer in node.transfers.values()
+        ]
+        exchanges = [
+            (
+                str(exchange.spec.digest)[:19],
+                exchange.tracker or "",
+                len(exchange.neighbours),
+                exchange.requests(),
+                len(exchange.runs),
+                "yes" if exchange.wanted else "no",
+            )
+            for exchange in node.swarm.exchanges.values()
+        ]
+        return [
+            Table(
+                "Transfers",
+                ("blob", "bytes", "pieces", "readers", "from the registry", "from peers"),
+                transfers,
+            ),
+            Table(
+                "Exchanges",
+                ("blob", "tracker", "neighbours", "requests", "registry runs", "wanted"),
+                exchanges,
+            ),
+            Table("Members", ("peer",), [(peer,) for peer in sorted(node.swarm.members)]),
+        ]
+
+
+async def run(settings: AgentSettings, *, heartbeat: Callable[[], None] | None = None) -> int:
+    """Run an agent until SIGTERM or SIGINT; return its exit code.
+
+    Raises:
+        SettingsError, StoreError: it cannot start; the message says what to change.
+    """
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    agent = await asyncio.to_thread(Agent, settings)
+    await agent.run(heartbeat=heartbeat, stop=stop)
+    return 0
+
+
+def own_address(settings: AgentSettings) -> str:
+    """Return the address by which this node's peers know it.
+
+    Raises:
+        SettingsError: it is not given, and not exactly one member is an address of this machine.
+    """
+    if settings.peer.address is not None:
+        return str(settings.peer.address)
+    members = [Endpoint.parse(member) for member in settings.membership.static]
+    own = {
+        member.host
+        for member in members
+        if member.is_address and member.port == settings.peer.port and _is_local(member.host)
+    }
+    if len(own) == 1:
+        return own.pop()
+    if not members and settings.membership.dns is None:
+        return "127.0.0.1"  # a node alone: nobody asks for its name
+    raise SettingsError(
+        "peer.address: set it to this node's address as its peers know it: "
+        f"{len(own)} entries of membership.static are addresses of this machine"
+    )
+
+
+def _is_local(host: str) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError:
+            return False
+    return True
+
+
+def _registry_config(registry: RegistrySettings) -> RegistryConfig:
+    return RegistryConfig(
+        name=registry.name,
+        url=registry.base_url,
+        plain_http=registry.plain_http,
+        ca_file=registry.ca_file,
+        aliases=tuple(registry.aliases),
+        redirect_hosts=tuple(registry.redirect_hosts),
+        allow_private_redirects=registry.allow_private_redirects,
+    )
+
+
+async def _every(interval_s: float, work: Callable[[], None]) -> None:
+    while True:
+        await asyncio.sleep(interval_s)
+        work()

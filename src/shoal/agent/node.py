@@ -1,0 +1,283 @@
+"""The driver: tells the swarm what happened, and does what it decides.
+
+Everything that is decided is decided in `shoal.core.swarm`. Here events come in from the network,
+the registry, the store and the clients, and orders go out to them. All of it runs on one event
+loop; disk and hashing run in threads.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+
+from shoal.adapters.peers.link import PieceUpload
+from shoal.adapters.peers.network import PeerNetwork
+from shoal.adapters.telemetry.metrics import Metrics
+from shoal.agent.holdings import Holdings, piece_hash
+from shoal.agent.pieces import GONE, SOURCE_FAULTS, WRONG_HASH, IncomingPiece, PieceWriter, Segments
+from shoal.agent.ports import Origin
+from shoal.agent.registry_runs import RegistryRuns
+from shoal.agent.tasks import Tasks
+from shoal.agent.transfer import Transfer
+from shoal.core.blob import BlobSpec, BlobTag
+from shoal.core.errors import PeerFault
+from shoal.core.peer import PeerId
+from shoal.core.swarm import effects as do
+from shoal.core.swarm import events as on
+from shoal.core.swarm.policy import DEFAULT, Policy
+from shoal.core.swarm.swarm import Swarm
+from shoal.core.wire.messages import Block, Message
+
+_log = logging.getLogger("shoal.agent.node")
+
+# Where bytes of an unasked piece go. A peer may still send what was just cancelled.
+_discarded = memoryview(bytearray(128 * 1024))
+
+
+class Node:
+    """One node's swarm, driven."""
+
+    def __init__(
+        self,
+        *,
+        me: PeerId,
+        origin: Origin,
+        holdings: Holdings,
+        executor: ThreadPoolExecutor,
+        metrics: Metrics,
+        on_give_up: Callable[[BlobTag, str], None],
+        policy: Policy = DEFAULT,
+        seed: int | None = None,
+    ) -> None:
+        self.swarm = Swarm(me=me, rng=Random(seed), policy=policy)  # noqa: S311  (not for secrets)
+        self.network = PeerNetwork(me=me, owner=self, is_member=self._is_member)
+        self.transfers: dict[BlobTag, Transfer] = {}
+        self.tasks = Tasks()
+        self._holdings = holdings
+        self._executor = executor
+        self._metrics = metrics
+        self._on_give_up = on_give_up
+        self._segments = Segments()
+        self._incoming: dict[tuple[PeerId, BlobTag, int], IncomingPiece] = {}
+        self._runs = RegistryRuns(
+            origin=origin, executor=executor, metrics=metrics, tell=self.tell, stored=self.stored
+        )
+        self._ticking: asyncio.TimerHandle | None = None
+        self._queue: list[on.Event] = []
+        self._handling = False
+
+    def start(self, listeners: Sequence[socket.socket]) -> None:
+        """Accept peers on these sockets, and begin to decide."""
+        self.network.start(listeners)
+        self._tick()
+
+    async def stop(self) -> None:
+        """Break off what is under way and close every connection."""
+        if self._ticking is not None:
+            self._ticking.cancel()
+        await self._runs.stop()
+        await self.tasks.end()
+        await self.network.stop()
+        for incoming in list(self._incoming.values()):
+            incoming.abandon(GONE)
+
+    def _is_member(self, peer: PeerId) -> bool:
+        return peer in self.swarm.members
+
+    def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._holdings.close_idle(now_s=loop.time())
+        self.tell(on.Ticked())
+        self._ticking = loop.call_later(self.swarm.tick_s, self._tick)
+
+    # --- events in, orders out ----------------------------------------------------------------
+
+    def tell(self, event: on.Event) -> None:
+        """Let the swarm know of `event`, and carry out what it decides.
+
+        An order may cause further events at once; they wait until the orders before are done.
+        """
+        self._queue.append(event)
+        if self._handling:
+            return
+        self._handling = True
+        try:
+            now_s = asyncio.get_running_loop().time()
+            while self._queue:
+                for effect in self.swarm.handle(self._queue.pop(0), now_s=now_s):
+                    self._do(effect)
+        finally:
+            self._handling = False
+
+    def _do(self, effect: do.Effect) -> None:
+        match effect:
+            case do.Send(peer, message):
+                if (link := self.network.link(peer)) is not None:
+                    link.send(message)
+            case do.SendPiece(peer, tag, piece):
+                self._upload(peer, tag, piece)
+            case do.FetchFromRegistry(tag, first, count):
+                transfer = self.transfers.get(tag)
+                if transfer is None:
+                    self.tell(on.RegistryEnded(tag, first, on.RegistryFault.FAILED))
+                else:
+                    self._runs.begin(transfer, first, count)
+            case do.StopRegistryFetch(tag, first):
+                self._runs.end(tag, first)
+            case do.Connect(peer):
+                self.network.connect(peer)
+            case do.Disconnect(peer, reason):
+                _log.warning("peer_left_out", extra={"peer": peer, "reason": reason})
+                self.network.disconnect(peer, reason)
+            case do.GiveUp(tag, reason):
+                self._on_give_up(tag, reason)
+
+    # --- sending pieces -----------------------------------------------------------------------
+
+    def _upload(self, peer: PeerId, tag: BlobTag, piece: int) -> None:
+        ended = on.UploadEnded(peer, tag, piece)
+        transfer = self.transfers.get(tag)
+        if transfer is not None and piece in transfer.hashes:
+            spec, fd, hash_ = transfer.spec, transfer.partial.fd, transfer.hashes[piece]
+            self._send_piece(peer, spec, piece, hash_, os.dup(fd))
+            return
+        holding = self._holdings.open(tag, now_s=asyncio.get_running_loop().time())
+        if holding is None or holding.stored is None:
+            self.tell(ended)
+            self.tell(on.BlobDropped(tag))
+            return
+        fd = os.dup(holding.stored.fd)
+        if piece in holding.hashes:
+            self._send_piece(peer, holding.spec, piece, holding.hashes[piece], fd)
+        else:
+            work = self._hash_and_send(peer, holding.spec, piece, fd, holding.hashes)
+            self.tasks.start(work, name=f"hash piece {piece}")
+
+    async def _hash_and_send(
+        self, peer: PeerId, spec: BlobSpec, piece: int, fd: int, hashes: dict[int, bytes]
+    ) -> None:
+        """A blob from before a restart: its pieces are vouched for on first request."""
+        loop = asyncio.get_running_loop()
+        try:
+            hash_ = await loop.run_in_executor(self._executor, piece_hash, fd, spec, piece)
+        except (OSError, asyncio.CancelledError) as error:
+            os.close(fd)
+            self.tell(on.UploadEnded(peer, spec.tag, piece))
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            _log.warning("stored_blob_unreadable", extra={"digest": str(spec.digest)})
+            self.tell(on.BlobDropped(spec.tag))
+            return
+        hashes[piece] = hash_
+        self._send_piece(peer, spec, piece, hash_, fd)
+
+    def _send_piece(self, peer: PeerId, spec: BlobSpec, piece: int, hash_: bytes, fd: int) -> None:
+        size = spec.size(piece)
+
+        def ended(whole: bool) -> None:
+            if whole:
+                self._metrics.peer_sent_bytes.inc(size)
+            self.tell(on.UploadEnded(peer, spec.tag, piece))
+
+        link = self.network.link(peer)
+        if link is None:
+            os.close(fd)
+            ended(False)
+            return
+        upload = PieceUpload(spec.tag, piece, hash_, fd, spec.offset(piece), size, ended)
+        link.send_piece(upload)
+
+    # --- receiving pieces ---------------------------------------------------------------------
+
+    def peer_connected(self, peer: PeerId) -> None:
+        """`Owner`: messages may be sent."""
+        _log.debug("peer_connected", extra={"peer": peer})
+        self.tell(on.PeerConnected(peer))
+
+    def peer_lost(self, peer: PeerId, reason: str, *, failed: bool) -> None:
+        """`Owner`: the connection is gone, or could not be made."""
+        _log.info("peer_lost", extra={"peer": peer, "reason": reason})
+        for incoming in [self._incoming[key] for key in self._incoming if key[0] == peer]:
+            incoming.abandon(GONE)
+        self.tell(on.PeerLost(peer, failed))
+        self.network.resume_reading()
+
+    def message_arrived(self, peer: PeerId, message: Message) -> None:
+        """`Owner`: a peer spoke."""
+        self.tell(on.MessageArrived(peer, message))
+
+    def block_begins(self, peer: PeerId, block: Block) -> memoryview | None:
+        """`Owner`: bytes of a piece come; say where they go."""
+        key = (peer, block.tag, block.piece)
+        incoming = self._incoming.get(key)
+        if incoming is None:
+            transfer = self.transfers.get(block.tag)
+            if transfer is None or block.offset or not self._asked(peer, block):
+                return _discarded[: block.length]
+            begun = self._receive(peer, transfer, block)
+            if begun is None:
+                return _discarded[: block.length]
+            incoming = self._incoming[key] = begun
+        return incoming.place(block)
+
+    def _asked(self, peer: PeerId, block: Block) -> bool:
+        exchange = self.swarm.exchanges.get(block.tag)
+        neighbour = exchange.neighbours.get(peer) if exchange else None
+        return neighbour is not None and block.piece in neighbour.asked
+
+    def _receive(self, peer: PeerId, transfer: Transfer, block: Block) -> IncomingPiece | None:
+        piece, spec = block.piece, transfer.spec
+        if piece >= spec.pieces:
+            raise PeerFault(f"piece {piece} of a blob of {spec.pieces}")
+
+        def done(hash_: bytes | None, reason: str) -> None:
+            self._incoming.pop((peer, spec.tag, piece), None)
+            transfer.unclaim(piece, writer)
+            self.network.resume_reading()
+            if hash_ is not None:
+                size = spec.size(piece)
+                transfer.sources.peer_bytes += size
+                self._metrics.peer_received_bytes.inc(size)
+                self._metrics.pieces_stored.labels(source="peer").inc()
+                self.stored(transfer, piece, hash_, peer)
+                return
+            if reason not in SOURCE_FAULTS:
+                transfer.fail(f"cannot be stored: {reason}")
+            _log.warning("piece_dropped", extra={"peer": peer, "piece": piece, "reason": reason})
+            wrong = reason == WRONG_HASH
+            self._metrics.pieces_failed.labels(reason="hash" if wrong else "cut").inc()
+            self.tell(on.PieceSpoiled(spec.tag, piece, peer, wrong))
+
+        writer = PieceWriter(
+            transfer.partial,
+            piece,
+            expected_hash=block.piece_hash,
+            executor=self._executor,
+            done=done,
+        )
+        if not transfer.claim(piece, writer):
+            return None
+        return IncomingPiece(writer, spec, piece, self._segments)
+
+    def block_arrived(self, peer: PeerId, block: Block) -> None:
+        """`Owner`: a block's bytes are in their place."""
+        key = (peer, block.tag, block.piece)
+        incoming = self._incoming.get(key)
+        if incoming is None:
+            return
+        if incoming.arrived(block):
+            del self._incoming[key]
+        else:
+            self.tell(on.PieceProgressed(block.tag, block.piece, peer))
+
+    def stored(self, transfer: Transfer, piece: int, hash_: bytes, source: PeerId) -> None:
+        """A piece is in the store: tell readers first, then the swarm."""
+        transfer.stored(piece, hash_, source)
+        self.tell(on.PieceStored(transfer.spec.tag, piece, source))
+
+    def from_registry(self) -> int:
+        """How many requests to registries are under way."""
+        return len(self._runs)

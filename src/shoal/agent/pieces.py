@@ -1,0 +1,193 @@
+"""Pieces on their way into the store: buffers in, hashed and written in threads, recorded.
+
+A piece's bytes come in order, from one source. They are hashed and written in the same thread job,
+a megabyte at a time, so that no byte is touched twice and memory is bounded however long a piece
+is.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+from blake3 import blake3
+
+from shoal.adapters.store.base import PartialBlob
+from shoal.core.blob import MIB, BlobSpec
+from shoal.core.errors import PeerFault, StoreError
+from shoal.core.wire.messages import Block
+
+SEGMENT_BYTES = 1 * MIB  # a multiple of the wire's block; one thread job
+STALLED_S = 1.0  # after which another source may write the piece instead
+SEGMENTS_MOST = 48  # of all pieces arriving from peers: 48 MiB
+
+
+@dataclass(slots=True)
+class Segments:
+    """The buffers into which peers' bytes are received, reused to spare page faults."""
+
+    free: list[bytearray] = field(default_factory=list)
+    out: int = 0
+
+    def take(self) -> bytearray | None:
+        """Return a buffer of SEGMENT_BYTES, or None when all are in use."""
+        if self.out >= SEGMENTS_MOST:
+            return None
+        self.out += 1
+        return self.free.pop() if self.free else bytearray(SEGMENT_BYTES)
+
+    def give(self, segment: bytearray) -> None:
+        """Return a buffer for reuse."""
+        self.out -= 1
+        if len(self.free) < SEGMENTS_MOST // 4:
+            self.free.append(segment)
+
+
+Buffers = Sequence[bytes | bytearray | memoryview]
+WRONG_HASH = "fails its hash"
+OVERTAKEN = "another source sends it faster"
+GONE = "its source is gone"
+SOURCE_FAULTS = frozenset({WRONG_HASH, OVERTAKEN, GONE})  # any other reason is the store's
+# Told once, on the event loop: the piece's hash if it is whole and right, else why not.
+Done = Callable[[bytes | None, str], None]
+
+
+class PieceWriter:
+    """One piece being written. Not for use after `done` was called."""
+
+    def __init__(
+        self,
+        partial: PartialBlob,
+        piece: int,
+        *,
+        expected_hash: bytes | None,
+        executor: Executor,
+        done: Done,
+    ) -> None:
+        self._partial = partial
+        self._piece = piece
+        self._expected = expected_hash
+        self._executor = executor
+        self._done = done
+        self._loop = asyncio.get_running_loop()
+        self._hasher = blake3()
+        self._at = partial.spec.offset(piece)
+        self._end = self._at + partial.spec.size(piece)
+        self._queue: list[tuple[Buffers, Callable[[], None]]] = []
+        self._running: asyncio.Future[None] | None = None
+        self._over = False
+        self._put_s = self._loop.time()
+
+    def put(self, buffers: Buffers, written: Callable[[], None]) -> None:
+        """Take the next bytes of the piece; `written` is called when they may be reused."""
+        self._put_s = self._loop.time()
+        self._queue.append((buffers, written))
+        self._pump()
+
+    @property
+    def stalled(self) -> bool:
+        """No byte is being written, and none was brought lately."""
+        quiet_s = self._loop.time() - self._put_s
+        return self._running is None and not self._queue and quiet_s > STALLED_S
+
+    async def drained(self) -> None:
+        """Wait until what was put has been written."""
+        while self._running is not None:
+            await asyncio.wait([self._running])
+
+    def abandon(self, reason: str) -> None:
+        """No more bytes will come; `done` hears why, once what is being written is written."""
+        self._finish(None, reason)
+
+    def _pump(self) -> None:
+        if self._running is not None or not self._queue:
+            return
+        buffers, written = self._queue.pop(0)
+        self._running = self._loop.run_in_executor(self._executor, self._write, buffers)
+        self._running.add_done_callback(lambda future: self._wrote(future, written))
+
+    def _write(self, buffers: Buffers) -> None:
+        for buffer in buffers:
+            self._hasher.update(buffer)
+            self._partial.write(self._at, buffer)
+            self._at += len(buffer)
+        if self._at == self._end and self._expected in (None, self._hasher.digest()):
+            self._partial.mark(self._piece, self._hasher.digest())
+
+    def _wrote(self, future: asyncio.Future[None], written: Callable[[], None]) -> None:
+        self._running = None
+        written()
+        if future.cancelled():
+            self._finish(None, "the agent stops")
+            return
+        error = future.exception()
+        if error is not None:
+            self._finish(None, str(error) if isinstance(error, StoreError) else repr(error))
+        elif self._at == self._end:
+            hash_ = self._hasher.digest()
+            if self._expected in (None, hash_):
+                self._finish(hash_, "")
+            else:
+                self._finish(None, WRONG_HASH)
+        else:
+            self._pump()
+
+    def _finish(self, hash_: bytes | None, reason: str) -> None:
+        if self._over:
+            return
+        self._over = True
+        for _, written in self._queue:
+            written()
+        self._queue.clear()
+        self._done(hash_, reason)
+
+
+class IncomingPiece:
+    """A piece arriving from a peer, block by block, into segments."""
+
+    def __init__(self, writer: PieceWriter, spec: BlobSpec, piece: int, segments: Segments) -> None:
+        self._writer = writer
+        self._size = spec.size(piece)
+        self._segments = segments
+        self._segment: bytearray | None = None
+        self._received = 0
+
+    def place(self, block: Block) -> memoryview | None:
+        """Return where `block` is to be received, or None while no buffer is free.
+
+        Raises:
+            PeerFault: not the next block of this piece, or one that crosses a segment.
+        """
+        within = block.offset % SEGMENT_BYTES
+        if (
+            block.offset != self._received
+            or block.offset + block.length > self._size
+            or within + block.length > SEGMENT_BYTES
+        ):
+            raise PeerFault(
+                f"block of {block.length} bytes at {block.offset} does not continue piece "
+                f"{block.piece} at {self._received}"
+            )
+        if self._segment is None:
+            self._segment = self._segments.take()
+            if self._segment is None:
+                return None
+        return memoryview(self._segment)[within : within + block.length]
+
+    def arrived(self, block: Block) -> bool:
+        """Take note that `block` is in its place; return whether the piece is whole."""
+        self._received += block.length
+        whole = self._received == self._size
+        if self._segment is not None and (whole or self._received % SEGMENT_BYTES == 0):
+            segment, self._segment = self._segment, None
+            length = (self._received - 1) % SEGMENT_BYTES + 1
+            view = memoryview(segment)[:length]
+            self._writer.put([view], lambda: self._segments.give(segment))
+        return whole
+
+    def abandon(self, reason: str) -> None:
+        """No more blocks will come."""
+        if self._segment is not None:
+            self._segments.give(self._segment)
+            self._segment = None
+        self._writer.abandon(reason)

@@ -1,0 +1,234 @@
+"""Runs of adjacent pieces from the registry: one Range request each, pieces stored as they come."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Executor
+
+from shoal.adapters.telemetry.metrics import Metrics
+from shoal.agent.pieces import GONE, SOURCE_FAULTS, PieceWriter
+from shoal.agent.ports import Origin, OriginGrant
+from shoal.agent.tasks import Tasks
+from shoal.agent.transfer import Transfer
+from shoal.core.blob import BlobTag
+from shoal.core.errors import OriginDenied, OriginError, OriginLied, StoreError
+from shoal.core.peer import PeerId
+from shoal.core.swarm import events as on
+from shoal.core.swarm.events import REGISTRY
+
+_log = logging.getLogger("shoal.agent.registry_runs")
+
+BATCH_BYTES = 512 * 1024  # handed to a thread at once
+Stored = Callable[[Transfer, int, bytes, PeerId], None]
+
+
+class RegistryRuns:
+    """The requests to registries that are under way on this node."""
+
+    def __init__(
+        self,
+        *,
+        origin: Origin,
+        executor: Executor,
+        metrics: Metrics,
+        tell: Callable[[on.Event], None],
+        stored: Stored,
+    ) -> None:
+        self._origin = origin
+        self._executor = executor
+        self._metrics = metrics
+        self._tell = tell
+        self._stored = stored
+        self._tasks = Tasks()
+        self._under_way: dict[tuple[BlobTag, int], asyncio.Task[None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._under_way)
+
+    def begin(self, transfer: Transfer, first: int, count: int) -> None:
+        """Fetch pieces; the swarm hears of each, and of the end."""
+        key = (transfer.spec.tag, first)
+        if key in self._under_way:
+            return
+        task = self._tasks.start(self._run(transfer, first, count), name=f"registry run {first}")
+        self._under_way[key] = task
+        task.add_done_callback(lambda _: self._under_way.pop(key, None))
+
+    def end(self, tag: BlobTag, first: int) -> None:
+        """Break off a run that is no longer needed."""
+        task = self._under_way.get((tag, first))
+        if task is not None:
+            task.cancel()
+
+    async def stop(self) -> None:
+        """Break off every run and wait until all have ended."""
+        await self._tasks.end()
+
+    async def _run(self, transfer: Transfer, first: int, count: int) -> None:
+        tag = transfer.spec.tag
+        fault: on.RegistryFault | None = on.RegistryFault.FAILED
+        retry_after_s = 0.0
+        result = "failed"
+        try:
+            await self._fetch(transfer, first, count)
+            fault, result = None, "ok"
+        except OriginDenied as error:
+            fault, result = on.RegistryFault.DENIED, "denied"
+            self._report(transfer, first, error)
+        except OriginError as error:
+            retry_after_s = error.retry_after_s or 0.0
+            result = "limited" if error.status == 429 else "failed"
+            result = "lied" if isinstance(error, OriginLied) else result
+            self._report(transfer, first, error)
+        except StoreError as error:
+            self._report(transfer, first, error)
+            transfer.fail(f"cannot be stored: {error}")
+        finally:
+            # Also when cancelled: the swarm waits for the end of everything it began.
+            self._metrics.origin_requests.labels(result=result).inc()
+            self._under_way.pop((tag, first), None)
+            self._tell(on.RegistryEnded(tag, first, fault, retry_after_s))
+
+    def _report(self, transfer: Transfer, first: int, error: Exception) -> None:
+        _log.warning(
+            "registry_fetch_failed",
+            extra={
+                "registry": transfer.spec.registry,
+                "digest": str(transfer.spec.digest),
+                "piece": first,
+                "error": str(error),
+            },
+        )
+
+    async def _fetch(self, transfer: Transfer, first: int, count: int) -> None:
+        denied: OriginDenied | None = None
+        for grant in reversed(list(transfer.grants)):
+            try:
+                await self._fetch_by(transfer, grant, first, count)
+            except OriginDenied as error:
+                # Expired in the middle, or revoked: it is of no use for this blob any more.
+                transfer.grants.pop(grant, None)
+                denied = error
+            else:
+                return
+        raise denied or OriginDenied(f"{transfer.spec.digest}: no credential is left to ask with")
+
+    async def _fetch_by(
+        self, transfer: Transfer, grant: OriginGrant, first: int, count: int
+    ) -> None:
+        spec = transfer.spec
+        last = first + count - 1
+        start, end = spec.offset(first), spec.offset(last) + spec.size(last)
+        piece = first
+        sink = _PieceSink(self, transfer, piece)
+        try:
+            async with self._origin.fetch(spec, grant, start=start, end=end) as chunks:
+                async for chunk in chunks:
+                    self._metrics.origin_bytes.labels(kind=str(spec.kind)).inc(len(chunk))
+                    transfer.sources.origin_bytes += len(chunk)
+                    rest = chunk
+                    while rest:
+                        rest = await sink.take(rest)
+                        if sink.whole:
+                            await sink.flush()
+                            piece += 1
+                            if piece <= last:
+                                sink = _PieceSink(self, transfer, piece)
+            await sink.settled()
+        except BaseException:
+            sink.abandon()
+            raise
+
+    def piece_done(self, transfer: Transfer, piece: int, hash_: bytes | None, reason: str) -> None:
+        """A piece is written, or cannot be."""
+        if hash_ is None:
+            self._metrics.pieces_failed.labels(reason="registry").inc()
+            self._tell(on.PieceSpoiled(transfer.spec.tag, piece, REGISTRY))
+            return
+        self._metrics.pieces_stored.labels(source="origin").inc()
+        self._stored(transfer, piece, hash_, REGISTRY)
+
+    def progressed(self, transfer: Transfer, piece: int) -> None:
+        """Bytes of a piece came."""
+        self._tell(on.PieceProgressed(transfer.spec.tag, piece, REGISTRY))
+
+    @property
+    def executor(self) -> Executor:
+        """Where pieces are hashed and written."""
+        return self._executor
+
+
+class _PieceSink:
+    """Collects a piece's chunks into batches for a writer, one batch ahead of it."""
+
+    def __init__(self, runs: RegistryRuns, transfer: Transfer, piece: int) -> None:
+        self._runs = runs
+        self._transfer = transfer
+        self._piece = piece
+        self._left = transfer.spec.size(piece)
+        self._batch: list[bytes] = []
+        self._batch_bytes = 0
+        self._done = asyncio.get_running_loop().create_future()
+        self._writer = PieceWriter(
+            transfer.partial,
+            piece,
+            expected_hash=None,
+            executor=runs.executor,
+            done=self._ended,
+        )
+        # A peer may be sending the same piece: then these bytes are only taken off the wire.
+        self._writes = transfer.claim(piece, self._writer)
+        if not self._writes:
+            self._done.set_result(None)
+
+    @property
+    def whole(self) -> bool:
+        """Every byte of the piece has been taken."""
+        return self._left == 0
+
+    async def take(self, chunk: bytes) -> bytes:
+        """Take what belongs to this piece; return the rest."""
+        own, rest = (chunk, b"") if len(chunk) <= self._left else _split(chunk, self._left)
+        self._batch.append(own)
+        self._batch_bytes += len(own)
+        self._left -= len(own)
+        if self._batch_bytes >= BATCH_BYTES and self._left:
+            await self.flush()
+            self._runs.progressed(self._transfer, self._piece)
+        return rest
+
+    async def flush(self) -> None:
+        """Hand over what was collected, once the batch before has been written."""
+        if not self._writes:
+            self._batch, self._batch_bytes = [], 0
+        elif self._batch:
+            await self._writer.drained()
+            batch, self._batch, self._batch_bytes = self._batch, [], 0
+            self._writer.put(batch, _nothing)
+
+    async def settled(self) -> None:
+        """Wait until the piece is stored or cannot be."""
+        await self._done
+
+    def abandon(self) -> None:
+        """No more bytes will come."""
+        if not self._done.done():
+            self._writer.abandon(GONE)
+
+    def _ended(self, hash_: bytes | None, reason: str) -> None:
+        self._writes = False
+        self._transfer.unclaim(self._piece, self._writer)
+        if not self._done.done():
+            self._done.set_result(None)
+        if hash_ is None and reason not in SOURCE_FAULTS:
+            self._transfer.fail(f"cannot be stored: {reason}")
+        else:
+            self._runs.piece_done(self._transfer, self._piece, hash_, reason)
+
+
+def _split(chunk: bytes, at: int) -> tuple[bytes, bytes]:
+    return chunk[:at], chunk[at:]
+
+
+def _nothing() -> None:
+    """Nobody reuses these buffers."""

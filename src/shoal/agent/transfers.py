@@ -1,0 +1,332 @@
+"""The blobs that clients of this node want: opened, joined, watched over, kept."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from shoal.adapters.store.base import Store
+from shoal.adapters.telemetry.metrics import Metrics
+from shoal.agent.holdings import Holdings
+from shoal.agent.node import Node
+from shoal.agent.ports import BlobReader, OriginGrant
+from shoal.agent.tasks import Tasks
+from shoal.agent.transfer import Sources, StoredReader, Transfer
+from shoal.core.blob import BlobSpec, BlobTag
+from shoal.core.digest import Digest
+from shoal.core.errors import ShoalError, StoreError, StoreFull
+from shoal.core.swarm import events as on
+from shoal.core.swarm.events import REGISTRY
+
+if TYPE_CHECKING:
+    from shoal.core.peer import PeerId
+
+R = TypeVar("R")
+
+_log = logging.getLogger("shoal.agent.transfers")
+
+SUSPECTS_MOST = 256  # blobs whose digest failed, remembered until they were fetched again
+SOURCES_MOST = 4096  # blobs whose byte counts are remembered for whoever asks
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """The layers of one image: while a client reads one of them, the others are fetched too."""
+
+    members: set[BlobTag] = field(default_factory=set)
+
+
+class TransferManager:
+    """Implements `shoal.agent.ports.Transfers`."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        holdings: Holdings,
+        executor: ThreadPoolExecutor,
+        metrics: Metrics,
+        most: int,
+    ) -> None:
+        """Prepare; `attach` gives the node that does the fetching.
+
+        Args:
+            store: where blobs are kept.
+            holdings: the whole blobs that peers may have.
+            executor: where the disk and hashing run.
+            metrics: told of what ends.
+            most: transfers at once; further blobs are passed through.
+        """
+        self._store = store
+        self._holdings = holdings
+        self._executor = executor
+        self._metrics = metrics
+        self._most = most
+        self._node: Node | None = None
+        self._tasks = Tasks()
+        self._opening: dict[BlobTag, asyncio.Task[Transfer]] = {}
+        self._groups: dict[BlobTag, Group] = {}
+        self._idle: set[BlobTag] = set()  # told to the swarm as released
+        self._suspects: dict[BlobTag, dict[int, tuple[bytes, PeerId]]] = {}
+        self._sources: dict[Digest, Sources] = {}
+
+    def attach(self, node: Node) -> None:
+        """Let `node` do the fetching."""
+        self._node = node
+
+    @property
+    def _swarm(self) -> Node:
+        if self._node is None:
+            raise RuntimeError("attach a node first")
+        return self._node
+
+    @property
+    def active(self) -> dict[BlobTag, Transfer]:
+        """Blobs that are arriving."""
+        return self._swarm.transfers
+
+    # --- what the front asks for --------------------------------------------------------------
+
+    async def open(self, spec: BlobSpec, grant: OriginGrant) -> BlobReader:
+        """Return a reader for `spec`; see `shoal.agent.ports.Transfers`.
+
+        Raises:
+            StoreFull: there is no room for it.
+            StoreError: the store fails.
+        """
+        transfer = self.active.get(spec.tag)
+        if transfer is None:
+            stored = await self._in_thread(self._store.open, spec.digest)
+            if stored is not None:
+                self._remember(spec, Sources(spec.length_bytes, cached_bytes=spec.length_bytes))
+                self._metrics.blobs_served.labels(source="store").inc()
+                return StoredReader(spec, stored)
+            transfer = await self._begin(spec)
+        self._metrics.blobs_served.labels(source="swarm").inc()
+        transfer.granted(grant)
+        reader = transfer.reader()
+        self._want(transfer)
+        return reader
+
+    def prefetch(self, specs: list[BlobSpec], grant: OriginGrant) -> None:
+        """Start transfers that a client is about to want, in this order; returns at once."""
+        group = Group({spec.tag for spec in specs})
+        for tag in group.members:
+            self._groups[tag] = group
+        self._tasks.start(self._prefetch(specs, grant), name="prefetch")
+
+    async def _prefetch(self, specs: list[BlobSpec], grant: OriginGrant) -> None:
+        for spec in specs:
+            if spec.tag in self.active or spec.pieces == 0:
+                continue
+            stored = await self._in_thread(self._store.open, spec.digest)
+            if stored is not None:
+                stored.close()
+                continue
+            try:
+                transfer = await self._begin(spec)
+            except ShoalError as error:
+                # The client will ask for it itself, and be told.
+                _log.info("prefetch_skipped", extra={"error": str(error)})
+                return
+            transfer.granted(grant)
+            self._want(transfer)
+            self._readers_changed(transfer)
+
+    def sources(self, digest: Digest) -> Sources | None:
+        """Return a blob's length and where its bytes came from, if it was seen lately."""
+        return self._sources.get(digest)
+
+    # --- a transfer's life --------------------------------------------------------------------
+
+    async def _begin(self, spec: BlobSpec) -> Transfer:
+        opening = self._opening.get(spec.tag)
+        if opening is None:
+            if len(self.active) + len(self._opening) >= self._most:
+                raise StoreFull(f"{self._most} blobs are arriving already (swarm.max_transfers)")
+            opening = self._tasks.start(self._open_partial(spec), name=f"open {spec.digest}")
+            self._opening[spec.tag] = opening
+            opening.add_done_callback(lambda _: self._opening.pop(spec.tag, None))
+        # Shielded: one client that leaves must not fail the others.
+        return await asyncio.shield(opening)
+
+    async def _open_partial(self, spec: BlobSpec) -> Transfer:
+        partial = await self._in_thread(self._store.partial, spec)
+        transfer = Transfer(
+            partial,
+            self._executor,
+            on_reader=self._readers_changed,
+            on_verified=self._verified,
+        )
+        self._swarm.transfers[spec.tag] = transfer
+        self._remember(spec, transfer.sources)
+        self._idle.add(spec.tag)  # so that the first reader tells the swarm
+        transfer.hash_on()
+        return transfer
+
+    def _want(self, transfer: Transfer) -> None:
+        """Tell the swarm that the blob is wanted, unless it knows."""
+        spec = transfer.spec
+        exchange = self._swarm.swarm.exchanges.get(spec.tag)
+        if exchange is None or not exchange.wanted or spec.tag in self._idle:
+            self._idle.discard(spec.tag)
+            alone = spec.tag in self._suspects
+            self._swarm.tell(on.BlobWanted(spec, transfer.held, alone))
+
+    def _readers_changed(self, transfer: Transfer) -> None:
+        """A reader came, moved or went."""
+        tag = transfer.spec.tag
+        if tag not in self.active or transfer.verified:
+            return
+        if transfer.readers:
+            self._swarm.tell(on.ReaderMoved(tag, transfer.reader_piece()))
+        group = self._groups.get(tag) or Group({tag})
+        members = [self.active[t] for t in sorted(group.members) if t in self.active]
+        read = any(member.readers for member in members)
+        for member in members:
+            name = member.spec.tag
+            if read:
+                if name in self._idle:
+                    self._want(member)
+            elif name not in self._idle:
+                self._idle.add(name)
+                self._swarm.tell(on.BlobReleased(name))
+
+    def gave_up(self, tag: BlobTag, reason: str) -> None:
+        """The swarm cannot get the blob: fail its readers; what came stays for a later try."""
+        transfer = self.active.get(tag)
+        if transfer is not None:
+            _log.warning(
+                "transfer_failed", extra={"digest": str(transfer.spec.digest), "reason": reason}
+            )
+            transfer.fail(reason)
+            self._end(transfer, "failed")
+
+    def sweep(self) -> None:
+        """End what nobody reads and the swarm no longer fetches; called every second."""
+        for tag, transfer in list(self.active.items()):
+            exchange = self._swarm.swarm.exchanges.get(tag)
+            if transfer.failure is not None and not transfer.readers:
+                self._end(transfer, "failed")
+            elif (
+                not transfer.readers
+                and not transfer.verified
+                and (exchange is None or self._swarm.swarm.abandoned(tag))
+            ):
+                self._end(transfer, "released")
+
+    def _end(self, transfer: Transfer, result: str) -> None:
+        tag = transfer.spec.tag
+        if self.active.pop(tag, None) is None:
+            return
+        self._idle.discard(tag)
+        self._metrics.transfers.labels(result=result).inc()
+        self._drop_group(tag)
+        self._swarm.tell(on.BlobDropped(tag))
+        transfer.fail("nobody wants it any more")
+        self._close_soon(transfer)
+
+    def _drop_group(self, tag: BlobTag) -> None:
+        group = self._groups.pop(tag, None)
+        if group is not None:
+            group.members.discard(tag)
+
+    def _close_soon(self, transfer: Transfer) -> None:
+        async def close() -> None:
+            await self._in_thread(transfer.partial.close)
+
+        self._tasks.start(close(), name="close a part file")
+
+    # --- the whole digest ---------------------------------------------------------------------
+
+    def _verified(self, transfer: Transfer, right: bool) -> None:
+        self._tasks.start(
+            self._keep(transfer) if right else self._reject(transfer), name="end of a blob"
+        )
+
+    async def _keep(self, transfer: Transfer) -> None:
+        spec = transfer.spec
+        tag = spec.tag
+        self._name_liars(transfer)
+        try:
+            stored = await self._in_thread(transfer.partial.commit)
+        except StoreError as error:
+            # Readers have their descriptors; only the cache goes without it.
+            _log.warning("blob_not_kept", extra={"digest": str(spec.digest), "error": str(error)})
+            self._end(transfer, "failed")
+            return
+        stored.close()
+        await self._in_thread(self._holdings.add, spec, transfer.hashes)
+        if self.active.pop(tag, None) is None:
+            return
+        self._idle.discard(tag)
+        self._drop_group(tag)
+        self._metrics.transfers.labels(result="stored").inc()
+        self._swarm.tell(on.BlobStored(spec))
+        await self._in_thread(transfer.partial.close)
+
+    async def _reject(self, transfer: Transfer) -> None:
+        """The digest does not hold: keep nothing, believe no peer for it the next time."""
+        spec = transfer.spec
+        from_peers = {
+            piece: (transfer.hashes[piece], peer)
+            for piece, peer in transfer.suppliers.items()
+            if peer != REGISTRY
+        }
+        _log.error(
+            "blob_rejected",
+            extra={
+                "digest": str(spec.digest),
+                "registry": spec.registry,
+                "pieces_from_peers": len(from_peers),
+                "pieces": spec.pieces,
+            },
+        )
+        if from_peers and len(self._suspects) < SUSPECTS_MOST:
+            self._suspects[spec.tag] = from_peers
+        else:
+            self._suspects.pop(spec.tag, None)
+        self.active.pop(spec.tag, None)
+        self._idle.discard(spec.tag)
+        self._drop_group(spec.tag)
+        self._metrics.transfers.labels(result="rejected").inc()
+        self._swarm.tell(on.BlobRejected(spec.tag))
+        try:
+            await self._in_thread(transfer.partial.discard)
+        except StoreError as error:
+            _log.warning("part_file_stays", extra={"error": str(error)})
+        await self._in_thread(transfer.partial.close)
+
+    def _name_liars(self, transfer: Transfer) -> None:
+        """The blob came whole from the registry now: whose pieces were other ones before?"""
+        suspects = self._suspects.pop(transfer.spec.tag, {})
+        liars = {
+            peer for piece, (hash_, peer) in suspects.items() if transfer.hashes[piece] != hash_
+        }
+        for peer in sorted(liars):
+            _log.error(
+                "peer_sent_wrong_bytes", extra={"peer": peer, "digest": str(transfer.spec.digest)}
+            )
+            self._swarm.tell(on.PeerLied(peer))
+
+    # --- the rest -----------------------------------------------------------------------------
+
+    def _remember(self, spec: BlobSpec, sources: Sources) -> None:
+        self._sources.pop(spec.digest, None)
+        self._sources[spec.digest] = sources
+        if len(self._sources) > SOURCES_MOST:
+            del self._sources[next(iter(self._sources))]
+
+    async def _in_thread(self, work: Callable[..., R], *arguments: object) -> R:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, work, *arguments)
+
+    async def stop(self) -> None:
+        """Fail the readers that are left and release every file; what came stays."""
+        await self._tasks.end()
+        for transfer in list(self.active.values()):
+            transfer.fail("the agent stops")
+            transfer.partial.close()
+        self.active.clear()
