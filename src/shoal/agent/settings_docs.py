@@ -2,7 +2,6 @@
 
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Literal, get_args, get_origin
 
 from pydantic_core import PydanticUndefined
@@ -15,6 +14,7 @@ from shoal.core.units import format_size
 def kind_of(key: Key) -> str:
     """Return in a few words what a setting takes."""
     annotation = key.field.annotation
+    is_path = "Path" in str(annotation)  # within Annotated, within a union
     choices = [a for a in (annotation, *get_args(annotation)) if get_origin(a) is Literal]
     if key.items is not None:
         return "list of objects"
@@ -32,7 +32,7 @@ def kind_of(key: Key) -> str:
         return "time in seconds, or as `500ms`, `2m`"
     if annotation is int:
         return "number"
-    if Path in (annotation, *get_args(annotation)):
+    if is_path:
         return "absolute path"
     return "text"
 

@@ -35,15 +35,13 @@ def read_settings_file(path: Path) -> SettingsFile:
         raise SettingsError(f"cannot read the settings file {path}: {exc.strerror}") from exc
     if len(content) > MAX_FILE_BYTES:
         raise SettingsError(f"the settings file {path} is larger than {MAX_FILE_BYTES} bytes")
-    loader = yaml.SafeLoader(content)
     try:
+        loader = yaml.SafeLoader(content)
         node = loader.get_single_node()
         lines = dict(_lines(node, "", [0])) if node is not None else {}
         values = loader.construct_document(node) if node is not None else {}
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as exc:
+    except (yaml.YAMLError, ValueError, RecursionError) as exc:
         raise SettingsError(f"the settings file {path} is not valid YAML: {_where(exc)}") from exc
-    finally:
-        loader.dispose()
     if values is None:
         values = {}
     if not isinstance(values, dict):

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 
 from shoal.adapters.discovery.base import MembersChanged
-from shoal.adapters.discovery.resolving import Resolve, resolve_by_system, resolved
+from shoal.adapters.discovery.resolving import Resolve, SystemResolver, resolved
 from shoal.core.endpoint import Endpoint
 from shoal.core.peer import PeerId
 
@@ -29,7 +29,7 @@ class DnsDiscovery:
         port: int,
         refresh_s: float = 10.0,
         timeout_s: float = 5.0,
-        resolve: Resolve = resolve_by_system,
+        resolve: Resolve | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """Know what to look up.
@@ -39,14 +39,14 @@ class DnsDiscovery:
             port: the port at which all of them are.
             refresh_s: seconds between two look-ups, give or take a tenth.
             timeout_s: seconds that one look-up may take.
-            resolve: what looks names up.
+            resolve: what looks names up; the system's resolver by default.
             jitter: returns numbers in [0, 1).
         """
         self._name = name
         self._port = port
         self._refresh_s = refresh_s
         self._timeout_s = timeout_s
-        self._resolve = resolve
+        self._resolve = resolve or SystemResolver()
         self._jitter = jitter
         self._failing = False
         self._empty_answers = 0
@@ -67,11 +67,11 @@ class DnsDiscovery:
             found = await resolved(self._name, resolve=self._resolve, timeout_s=self._timeout_s)
         except OSError as exc:
             if not self._failing:
-                _log.warning("dns_failed", extra={"name_": self._name, "error": str(exc)})
+                _log.warning("dns_failed", extra={"host": self._name, "error": str(exc)})
             self._failing = True
             return None
         if self._failing:
-            _log.info("dns_recovered", extra={"name_": self._name, "addresses": len(found)})
+            _log.info("dns_recovered", extra={"host": self._name, "addresses": len(found)})
         self._failing = False
         return frozenset(PeerId(str(Endpoint(address, self._port))) for address in found)
 

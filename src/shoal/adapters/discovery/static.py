@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 
 from shoal.adapters.discovery.base import MembersChanged
-from shoal.adapters.discovery.resolving import Resolve, resolve_by_system, resolved
+from shoal.adapters.discovery.resolving import Resolve, SystemResolver, resolved
 from shoal.core.endpoint import Endpoint
 from shoal.core.peer import PeerId
 
@@ -24,7 +24,7 @@ class StaticDiscovery:
         *,
         refresh_s: float = 30.0,
         timeout_s: float = 5.0,
-        resolve: Resolve = resolve_by_system,
+        resolve: Resolve | None = None,
     ) -> None:
         """Know the list.
 
@@ -32,13 +32,13 @@ class StaticDiscovery:
             members: addresses or names with their ports.
             refresh_s: seconds between look-ups of the names, if there are any.
             timeout_s: seconds that one look-up may take.
-            resolve: what looks names up.
+            resolve: what looks names up; the system's resolver by default.
         """
         self._fixed = frozenset(PeerId(str(m)) for m in members if m.is_address)
         self._named = sorted({m for m in members if not m.is_address})
         self._refresh_s = refresh_s
         self._timeout_s = timeout_s
-        self._resolve = resolve
+        self._resolve = resolve or SystemResolver()
         self._known: dict[Endpoint, frozenset[PeerId]] = {}
         self._failing: set[Endpoint] = set()
 
