@@ -17,6 +17,16 @@ from random import Random
 from shoal.testing.image_debian import BASE, FILL, Packages, RootFiles, package_files
 from shoal.testing.image_layout import BuiltImage, ImageFormat, Layer, LayerWriter, LayoutWriter
 
+__all__ = [
+    "DEFAULT_BYTES",
+    "MIB",
+    "BuiltImage",
+    "ImageFormat",
+    "build_image",
+    "cached_image",
+    "random_image",
+]
+
 MIB = 1024 * 1024
 DEFAULT_BYTES = 160 * MIB
 DEFAULT_LAYERS = 8

@@ -202,6 +202,20 @@ class Bed:
             node.agent.wait_ready()
             node.use_agent(doors=doors)
 
+    def stop_agents(self) -> None:
+        """Kill every agent, forget its store, and have containerd ask the registry straight."""
+        for node in self._nodes:
+            node.remove_agent()
+            node.use_registry()
+
+    def heal(self) -> None:
+        """Put back what a test broke: the registry, every plug, a containerd that was ended."""
+        self.registry.heal()
+        for node in self._nodes:
+            self.network.mend(node.name)
+            if not node.containerd.service.running:
+                node.containerd.start()
+
     def __enter__(self) -> "Bed":
         return self.start()
 

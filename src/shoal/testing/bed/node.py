@@ -1,5 +1,6 @@
 """One node of the bed: a network namespace with a container runtime and perhaps an agent."""
 
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -120,6 +121,13 @@ class Node:
         self._agent.configure(settings)
         self._agent.start(wait=wait)
         return self._agent
+
+    def remove_agent(self) -> None:
+        """Kill the agent, if there is one, and delete its folder with its store."""
+        if self._agent is not None:
+            self._agent.kill()
+            shutil.rmtree(self._agent.folder, ignore_errors=True)
+            self._agent = None
 
     def kill(self) -> None:
         """End what runs on the node at once."""

@@ -19,7 +19,7 @@ import yaml
 from shoal.testing.bed import tokens
 from shoal.testing.bed.network import Host, Network
 from shoal.testing.bed.nginx_conf import NGINX_CONF
-from shoal.testing.bed.processes import Service, in_namespace, run
+from shoal.testing.bed.processes import Service, in_namespace
 from shoal.testing.bed.traffic import Door, Request, Traffic, parse_request
 from shoal.testing.image_layout import BuiltImage
 from shoal.testing.image_push import Pusher
@@ -48,6 +48,7 @@ class Registry:
         self._network = network
         self.access_log = folder / "access.log"
         self.token_log = folder / "tokens.log"
+        self._fault = folder / "fault.conf"
         settings = folder / "tokens.json"
         self.nginx = self._service("nginx", ["nginx", "-c", f"{folder}/nginx.conf", "-p", folder])
         self.token_server = self._service(
@@ -83,7 +84,7 @@ class Registry:
         self._write_backends()
         self.access_log.touch()
         self.token_log.touch()
-        (self.folder / "fault.conf").write_text("")
+        self._fault.write_text("")
         (self.folder / "nginx.conf").write_text(NGINX_CONF.substitute(folder=self.folder))
         for service in self._services():
             service.start()
@@ -122,52 +123,51 @@ class Registry:
             pusher.push(image.layout, repository=repository, tag=tag)
         return self.reference(repository, tag)
 
-    # What can go wrong with a registry.
+    # What can go wrong with a registry; `heal` undoes all of it.
 
     def stop(self) -> None:
         """Refuse connections from now on, and cut the ones there are."""
         self.nginx.kill()
         (self.folder / "status.sock").unlink(missing_ok=True)
 
-    def resume_service(self) -> None:
-        """Accept connections again after `stop`."""
-        self.nginx.start()
-        self._wait_nginx()
-
     def cut(self) -> None:
         """Pull the plug: packets vanish."""
         self._network.cut(self.host.name)
 
-    def mend(self) -> None:
-        """Put the plug back after `cut`."""
-        self._network.mend(self.host.name)
-
     def pause(self) -> None:
         """Accept connections and never answer."""
         self.nginx.signal(signal.SIGSTOP)
-
-    def unpause(self) -> None:
-        """Answer again after `pause`."""
-        self.nginx.signal(signal.SIGCONT)
 
     def answer_always(self, status: int, *, retry_after_s: int | None = None) -> None:
         """Answer every new request with `status`; transfers under way go on."""
         header = f"add_header Retry-After {retry_after_s} always; " if retry_after_s else ""
         self._reload(f"{header}return {status};\n")
 
-    def answer_normally(self) -> None:
-        """Undo `answer_always`."""
-        self._reload("")
+    def heal(self) -> None:
+        """Be a registry that works again, whatever was done to it."""
+        self._network.mend(self.host.name)
+        if self.nginx.running:
+            self.nginx.signal(signal.SIGCONT)
+            self._reload("")
+        else:
+            self._fault.write_text("")
+            self.nginx.start()
+        self._wait_nginx()
 
     def _reload(self, fault: str) -> None:
-        (self.folder / "fault.conf").write_text(fault)
+        if self._fault.read_text() == fault:
+            return
+        self._fault.write_text(fault)
         before = _workers(self.nginx.pid)
         self.nginx.signal(signal.SIGHUP, group=False)
-        # Workers that still send finish what they send; new ones must have taken over.
-        self.nginx.wait_until(
-            lambda: bool(_workers(self.nginx.pid) - before), timeout_s=START_TIMEOUT_S
-        )
-        run(["sleep", "0.05"])
+        # Workers that still send finish what they send; the others must be gone, or one of them
+        # could still accept a connection and answer it in the old way.
+        self.nginx.wait_until(lambda: not self._old_idle_workers(before), timeout_s=START_TIMEOUT_S)
+
+    def _old_idle_workers(self, before: set[str]) -> bool:
+        """Whether the reload is still under way: no new worker, or an old one that accepts."""
+        now = _workers(self.nginx.pid)
+        return not now - before or any("shutting down" not in _title(pid) for pid in now & before)
 
     # What it sent.
 
@@ -298,3 +298,11 @@ def _writing(path: Path) -> int:
 
 def _workers(pid: int) -> set[str]:
     return set(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+
+
+def _title(pid: str) -> str:
+    """What a process calls itself; a worker of nginx says there that it is shutting down."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return "gone, so: shutting down"

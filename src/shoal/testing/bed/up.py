@@ -57,14 +57,20 @@ def take_down() -> int:
     """End every bed that this command left, from another terminal."""
     records = [record for record in Record.every() if record.label == LABEL]
     for record in records:
-        if record.owner_alive:
-            os.kill(record.owner_pid, signal.SIGTERM)
-            give_up_s = time.monotonic() + DOWN_TIMEOUT_S
-            while record.owner_alive and time.monotonic() < give_up_s:
-                time.sleep(0.1)
+        _end_owner(record)
         record.remove()  # what is left, if anything
     print(f"down: {' '.join(record.bed_id for record in records) or 'nothing was up'}")
     return 0
+
+
+def _end_owner(record: Record) -> None:
+    give_up_s = time.monotonic() + DOWN_TIMEOUT_S
+    if record.owner_alive:
+        os.kill(record.owner_pid, signal.SIGTERM)
+    while time.monotonic() < give_up_s:
+        if not record.owner_alive:
+            return
+        time.sleep(0.1)
 
 
 def _interrupt(number: int, _frame: object) -> None:

@@ -1,0 +1,51 @@
+"""One bed for the whole run, on fast links; what a test breaks is mended after it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shoal.testing.bed.bed import Bed
+from shoal.testing.bed.fresh import FreshImages
+from shoal.testing.image import BuiltImage, cached_image
+
+CACHE = Path(__file__).parents[2] / ".cache" / "images"
+NODES = 4
+
+
+@pytest.fixture(scope="session")
+def bed() -> Iterator[Bed]:
+    """The bed: four nodes, unshaped links, containerd going straight to the registry."""
+    with Bed(nodes=NODES) as built:
+        for node in built.nodes:
+            node.use_registry()
+        yield built
+
+
+@pytest.fixture(autouse=True)
+def mended(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After each test: no agents, every plug in, the registry in order."""
+    yield
+    if "bed" in request.fixturenames:
+        built: Bed = request.getfixturevalue("bed")
+        built.stop_agents()
+        built.heal()
+
+
+@pytest.fixture
+def agents(bed: Bed) -> Bed:
+    """The bed with an agent on every node, with empty stores, and containerd asking it first."""
+    bed.start_agents()
+    return bed
+
+
+@pytest.fixture
+def fresh_image(bed: Bed, tmp_path: Path) -> FreshImages:
+    """Call it to have an image that nobody has pulled yet in the registry."""
+    return FreshImages(bed.registry, folder=tmp_path)
+
+
+@pytest.fixture(scope="session")
+def debian_image() -> BuiltImage:
+    """The real image: a root file system that runs; 30 MB here, to be quick."""
+    return cached_image(CACHE, size_bytes=30 << 20, layers=6)
