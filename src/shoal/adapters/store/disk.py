@@ -205,6 +205,7 @@ class DiskStore:
         digest = partial.spec.digest
         partial.sync()
         with self._changing:
+            self._check_open()
             arrival = self._arrivals.get(partial)
             if arrival is None or arrival.state is not _State.ARRIVING:
                 state = arrival.state.value if arrival is not None else "closed"
@@ -213,7 +214,8 @@ class DiskStore:
             arrival.state = _State.COMMITTED
         try:
             files.sync_folder(path.parent)
-        except OSError as error:  # only a power cut in the next seconds would undo the name
+            self._lengths.sync()
+        except (OSError, StoreError) as error:  # matters only if the power fails within seconds
             _log.warning("name_not_synced", extra={"path": str(path)}, exc_info=error)
         blob = self.open(digest)
         if blob is None:  # pinned by `partial`, so only somebody else can have removed the file

@@ -1,7 +1,7 @@
 """The lengths of verified blobs, so that a file that was cut short is noticed at the next start.
 
-One line a blob, `<digest> <length>`, added when the blob gets its final name. It is never synced: a
-line that a power cut took only means that the blob's digest is checked again before it is used.
+One line a blob, `<digest> <length>`, added when the blob gets its final name. A line that is lost
+only means that the blob's digest is checked again before it is used.
 """
 
 import os
@@ -77,6 +77,15 @@ class LengthsFile:
         self._file.write_at(self._end, line)
         self._end += len(line)
         self.lines += 1
+
+    def sync(self) -> None:
+        """Make the lines survive a power cut.
+
+        Raises:
+            OSError: as os.fdatasync.
+            StoreError: the file is closed.
+        """
+        os.fdatasync(self._file.fd)
 
     def close(self) -> None:
         """Release the descriptor. Idempotent."""

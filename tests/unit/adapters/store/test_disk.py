@@ -155,6 +155,21 @@ def test_a_closed_store_says_so(tmp_path: Path) -> None:
         store.partial(SAMPLE.spec)
 
 
+def test_a_blob_is_not_committed_to_a_closed_store_and_is_resumed_by_the_next(
+    tmp_path: Path,
+) -> None:
+    with disk_store(tmp_path) as store:
+        partial = store.partial(SAMPLE.spec)
+        SAMPLE.put_piece(partial, 0)
+    with pytest.raises(StoreError, match="the store is closed"):
+        partial.commit()
+    partial.close()
+    with disk_store(tmp_path) as store:
+        again = store.partial(SAMPLE.spec)
+        assert list(again.held()) == [0]
+        again.close()
+
+
 def test_what_is_half_done_is_told_after_a_restart(tmp_path: Path) -> None:
     with disk_store(tmp_path) as store:
         partial = store.partial(SAMPLE.spec)

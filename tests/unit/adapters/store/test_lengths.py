@@ -21,7 +21,10 @@ def test_what_is_written_and_added_is_read_again(tmp_path: Path) -> None:
     path = tmp_path / "lengths"
     lengths = LengthsFile(path, {ONE: 20_000_000_000})
     lengths.add(TWO, 0)
+    lengths.sync()
     lengths.close()
+    with pytest.raises(StoreError, match="closed"):
+        lengths.sync()
     assert read_lengths(path) == {ONE: 20_000_000_000, TWO: 0}
     assert [file.name for file in tmp_path.iterdir()] == ["lengths"]
 
