@@ -16,6 +16,7 @@ from urllib.parse import parse_qs
 
 from aiohttp import web
 
+from shoal.adapters.origin.config import RegistryConfig
 from shoal.core.digest import Digest
 from shoal.core.errors import BadInput
 from shoal.core.oci.routes import (
@@ -62,6 +63,7 @@ class Seen:
     method: str
     path: str
     headers: dict[str, str] = field(repr=False)
+    client_port: int = 0
 
 
 @dataclass(slots=True)
@@ -164,6 +166,23 @@ class EmbeddedRegistry:
         """`host:port` of the storage."""
         return self._address(self._ports[1])
 
+    def config(
+        self,
+        *,
+        ca_file: Path | None = None,
+        redirect_hosts: tuple[str, ...] = (),
+        allow_private_redirects: bool = False,
+    ) -> RegistryConfig:
+        """Return what a client has to be told to ask this registry."""
+        return RegistryConfig(
+            name=self.address,
+            url=self.url,
+            plain_http=self._tls is None,
+            ca_file=ca_file,
+            redirect_hosts=redirect_hosts,
+            allow_private_redirects=allow_private_redirects,
+        )
+
     def add_blob(
         self, data: bytes | Path, *, repository: str | None = None, algorithm: str = "sha256"
     ) -> Digest:
@@ -216,7 +235,10 @@ class EmbeddedRegistry:
 
     def _note(self, request: web.Request, route: str) -> None:
         self.counters.requests[f"{request.method} {route}"] += 1
-        self.log.append(Seen(route, request.method, request.path_qs, dict(request.headers)))
+        peer = request.transport.get_extra_info("peername") if request.transport else None
+        headers = dict(request.headers)
+        port = peer[1] if peer else 0
+        self.log.append(Seen(route, request.method, request.path_qs, headers, port))
 
     def _fault_for(self, route: str, digest: Digest | None, method: str) -> Fault | None:
         for rule in self._faults:

@@ -5,25 +5,22 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 
+from shoal.adapters.origin.config import Bounds
 from shoal.core.errors import OriginError, OriginLied
-
-# Source: issue of record, "nothing hangs longer than 10 seconds without progress".
-NO_PROGRESS_S = 10.0
-# Less than this in NO_PROGRESS_S is a drip, not progress: 3.3 kbit/s, far below any link's share.
-MIN_PROGRESS_BYTES = 4096
 
 
 class BodyReader:
-    """Chunks of an answer's body, at most `NO_PROGRESS_S` of waiting for each 4 KiB.
+    """Chunks of an answer's body, with a bound on the waiting for each few KiB.
 
     Only time spent waiting for the registry counts: a consumer may take as long as it likes
     between two chunks, and the connection's flow control holds the registry back.
     """
 
-    def __init__(self, response: aiohttp.ClientResponse, *, what: str) -> None:
-        """Read `response`; `what` begins every error's message."""
+    def __init__(self, response: aiohttp.ClientResponse, *, what: str, bounds: Bounds) -> None:
+        """Read `response` within `bounds`; `what` begins every error's message."""
         self._content = response.content
         self._what = what
+        self._bounds = bounds
         self._waited_s = 0.0
         self._window_bytes = 0
         self.received_bytes = 0
@@ -37,12 +34,12 @@ class BodyReader:
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         try:
-            async with asyncio.timeout(max(0.0, NO_PROGRESS_S - self._waited_s)):
+            async with asyncio.timeout(max(0.0, self._bounds.no_progress_s - self._waited_s)):
                 chunk = await self._content.readany()
         except TimeoutError:
             raise OriginError(
-                f"{self._what}: only {self._window_bytes} bytes in {NO_PROGRESS_S:.0f} s "
-                f"(after {self.received_bytes} bytes): gave up"
+                f"{self._what}: only {self._window_bytes} bytes in "
+                f"{self._bounds.no_progress_s:g} s, after {self.received_bytes} in all: gave up"
             ) from None
         # Not chained: aiohttp puts whole URLs into some of its messages, signatures and all.
         except (aiohttp.ClientError, OSError) as exc:
@@ -52,7 +49,7 @@ class BodyReader:
         self._waited_s += loop.time() - began_s
         self._window_bytes += len(chunk)
         self.received_bytes += len(chunk)
-        if self._window_bytes >= MIN_PROGRESS_BYTES:
+        if self._window_bytes >= self._bounds.min_progress_bytes:
             self._waited_s, self._window_bytes = 0.0, 0
         return chunk
 

@@ -14,7 +14,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from shoal.adapters.origin.body import BodyReader, Chunks, ExactChunks
-from shoal.adapters.origin.config import RegistryConfig
+from shoal.adapters.origin.config import Bounds, RegistryConfig
 from shoal.adapters.origin.connections import Connections, Opened, retry_after_s, tls_context
 from shoal.adapters.origin.content import check_content, status_error
 from shoal.adapters.origin.signed_urls import SignedUrls, lifetime_s
@@ -24,8 +24,6 @@ from shoal.core.oci.manifests import ACCEPT_MANIFESTS, MAX_MANIFEST_BYTES
 from shoal.core.oci.ranges import ByteRange, parse_content_range
 from shoal.core.reference import DOCKER_HUB, DOCKER_HUB_ALIASES, canonical_registry
 
-# A manifest of the largest size takes 34 s on 1 Mbit/s; a registry that needs longer is of no use.
-ASK_TIMEOUT_S = 60.0
 _MAX_TOKEN_BYTES = 1024 * 1024  # tokens are some KiB
 
 
@@ -76,12 +74,15 @@ class OriginClient:
     Use as an async context manager, or call `close`. Connections are opened as needed and kept.
     """
 
-    def __init__(self, registries: Sequence[RegistryConfig]) -> None:
+    def __init__(
+        self, registries: Sequence[RegistryConfig], *, bounds: Bounds | None = None
+    ) -> None:
         """Know `registries`; reads their `ca_file`s.
 
         Raises:
             SettingsError: two registries have a name or alias in common, or a `ca_file` is wrong.
         """
+        self._bounds = bounds if bounds is not None else Bounds()
         self._by_name: dict[str, RegistryConfig] = {}
         for registry in registries:
             hub = DOCKER_HUB_ALIASES if registry.name == DOCKER_HUB else ()
@@ -152,7 +153,7 @@ class OriginClient:
         url = connections.url(path_and_query)
         sent = CIMultiDict(headers)
         async with await connections.open(method, url, headers=sent, what=what) as opened:
-            answer = await _whole(opened, what=what, max_body_bytes=max_body_bytes)
+            answer = await _whole(opened, self._bounds, what=what, max_body_bytes=max_body_bytes)
         if method == "HEAD" and opened.is_away and answer.status in (403, 405, 501):
             return await self._ask_length(connections, url, sent, what=what, refused=answer)
         return answer
@@ -177,7 +178,7 @@ class OriginClient:
         )
         async with await opening as opened:
             response = opened.response
-            chunks = Chunks(BodyReader(response, what=what))
+            chunks = Chunks(BodyReader(response, what=what, bounds=self._bounds))
             yield OriginStream(response.status, response.headers, chunks)
 
     async def ask_realm(
@@ -205,7 +206,7 @@ class OriginClient:
         what = f"{registry.name}: {method} token realm {realm.raw_host}"
         opening = connections.ask_realm(method, realm, headers=headers, body=body, what=what)
         async with await opening as opened:
-            return await _whole(opened, what=what, max_body_bytes=_MAX_TOKEN_BYTES)
+            return await _whole(opened, self._bounds, what=what, max_body_bytes=_MAX_TOKEN_BYTES)
 
     @asynccontextmanager
     async def fetch(
@@ -237,7 +238,7 @@ class OriginClient:
                 self._signed_urls.forget(key)
                 raise
             self._remember(key, opened)
-            reader = BodyReader(opened.response, what=what)
+            reader = BodyReader(opened.response, what=what, bounds=self._bounds)
             if asked is not None:
                 yield ExactChunks(reader, what=what, size_bytes=asked.size_bytes)
             else:
@@ -254,7 +255,7 @@ class OriginClient:
             raise OriginError(f"registry {registry.name!r} is not configured")
         connections = self._connections.get(registry.name)
         if connections is None:
-            connections = Connections(registry, tls=self._tls[registry.name])
+            connections = Connections(registry, tls=self._tls[registry.name], bounds=self._bounds)
             self._connections[registry.name] = connections
         return connections
 
@@ -361,20 +362,20 @@ class _Nothing(AsyncIterator[bytes]):
         raise StopAsyncIteration
 
 
-async def _whole(opened: Opened, *, what: str, max_body_bytes: int) -> OriginAnswer:
+async def _whole(opened: Opened, bounds: Bounds, *, what: str, max_body_bytes: int) -> OriginAnswer:
     """Read a small answer to its end."""
     response = opened.response
     is_good = response.status < 300
     body = bytearray()
-    reader = BodyReader(response, what=what)
+    reader = BodyReader(response, what=what, bounds=bounds)
     try:
-        async with asyncio.timeout(ASK_TIMEOUT_S):
+        async with asyncio.timeout(bounds.whole_s):
             while chunk := await reader.read():
                 body += chunk
                 if len(body) > max_body_bytes:
                     break
     except TimeoutError:
-        raise OriginError(f"{what}: not at its end after {ASK_TIMEOUT_S:.0f} s") from None
+        raise OriginError(f"{what}: not at its end after {bounds.whole_s:g} s") from None
     if len(body) > max_body_bytes:
         if is_good:
             raise OriginLied(f"{what}: longer than {max_body_bytes} bytes", status=response.status)

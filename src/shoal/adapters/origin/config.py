@@ -1,4 +1,4 @@
-"""What an operator says about a registry."""
+"""What the registry client is told: which registries there are, and how long to wait for them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,12 +56,15 @@ class RegistryConfig:
         self._check_url()
 
     def _check_url(self) -> None:
-        where = f"registry {self.name!r}: url {self.url!r}"
+        # What comes before an @ may be a password.
+        scheme, _, rest = self.url.rpartition("://")
+        shown = f"{scheme}://{rest.rpartition('@')[2]}" if scheme else rest.rpartition("@")[2]
+        where = f"registry {self.name!r}: url {shown[:160]!r}"
         try:
             parts = urlsplit(self.url)
             port = parts.port
         except ValueError as exc:
-            raise SettingsError(f"{where} is not a URL: {exc}") from exc
+            raise SettingsError(f"{where} is not a URL") from exc
         if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
             raise SettingsError(f"{where} must be http://host[:port] or https://host[:port]")
         if parts.username is not None or parts.query or parts.fragment:
@@ -72,3 +75,25 @@ class RegistryConfig:
             )
         if parts.scheme == "http" and self.ca_file is not None:
             raise SettingsError(f"{where} is plain HTTP, so ca_file has no effect: remove one")
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How long a registry is waited for: every wait of the client. Tests make them shorter."""
+
+    connect_s: float = 3.0
+    """Name, TCP and TLS together. A SYN is repeated after 1 s; a third means nobody is there."""
+
+    headers_s: float = 10.0
+    """From the first request to the headers of the last answer, redirects included. Source: issue
+    of record, "nothing hangs longer than 10 seconds without progress"."""
+
+    no_progress_s: float = 10.0
+    """Waiting for `min_progress_bytes` of a body; the same source."""
+
+    min_progress_bytes: int = 4096
+    """Less than this in `no_progress_s` is a drip, not progress: 3.3 kbit/s, far below any link's
+    share."""
+
+    whole_s: float = 60.0
+    """A whole small body: a manifest of the largest size takes 34 s on 1 Mbit/s."""

@@ -12,7 +12,7 @@ import aiohttp
 from yarl import URL
 
 from shoal import __version__
-from shoal.adapters.origin.config import RegistryConfig
+from shoal.adapters.origin.config import Bounds, RegistryConfig
 from shoal.adapters.origin.targets import (
     MAX_REDIRECTS,
     AddressRefused,
@@ -22,16 +22,11 @@ from shoal.adapters.origin.targets import (
 )
 from shoal.core.errors import OriginError, OriginLied, SettingsError
 
-CONNECT_TIMEOUT_S = 3.0  # a SYN is repeated after 1 s; a third try means that nobody is there
-# From the first request to the headers of the last answer, redirects included. Source: issue of
-# record, "nothing hangs longer than 10 seconds without progress".
-HEADERS_TIMEOUT_S = 10.0
 # A safety net: how many requests a blob may use at once is for the transfers to decide.
 MAX_CONNECTIONS = 64
-# Source: docs/design/0002-dependencies.md; below 256 KiB the client is slower than its network.
+# asyncio reads 256 KiB at a time: room for two of those before the connection is held back.
 _READ_BUFFER_BYTES = 512 * 1024
-# A signed URL with a session token is 2 KiB; registries behind several proxies have been seen with
-# more than aiohttp's default of 8 KiB.
+# aiohttp's default of 8 KiB leaves a signed URL with a session token (2 KiB and more) little room.
 _MAX_HEADER_BYTES = 32 * 1024
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -78,15 +73,16 @@ class Connections:
     They are kept apart because only the second kind must look at the address it connects to.
     """
 
-    def __init__(self, registry: RegistryConfig, *, tls: ssl.SSLContext) -> None:
+    def __init__(self, registry: RegistryConfig, *, tls: ssl.SSLContext, bounds: Bounds) -> None:
         """Ask `registry`; needs a running loop."""
         self._registry = registry
+        self._bounds = bounds
         self._base = URL(registry.url, encoded=True)
         self._origin = origin_of(self._base)
-        self._home = _session(aiohttp.TCPConnector(ssl=tls, limit=MAX_CONNECTIONS))
+        self._home = _session(aiohttp.TCPConnector(ssl=tls, limit=MAX_CONNECTIONS), bounds)
         self._resolver = GuardedResolver(registry)
         self._away = _session(
-            aiohttp.TCPConnector(ssl=tls, limit=MAX_CONNECTIONS, resolver=self._resolver)
+            aiohttp.TCPConnector(ssl=tls, limit=MAX_CONNECTIONS, resolver=self._resolver), bounds
         )
 
     async def close(self) -> None:
@@ -130,7 +126,7 @@ class Connections:
             OriginLied: the body has a content-encoding that was not asked for.
         """
         redirect: aiohttp.ClientResponse | None = None
-        until_s = asyncio.get_running_loop().time() + HEADERS_TIMEOUT_S
+        until_s = asyncio.get_running_loop().time() + self._bounds.headers_s
         for _ in range(MAX_REDIRECTS + 1):
             is_home = not is_away and origin_of(url) == self._origin
             if not is_home:
@@ -169,7 +165,7 @@ class Connections:
         if not is_home:
             check_target(self._registry, url, what="token realm")
         session = self._home if is_home else self._away
-        until_s = asyncio.get_running_loop().time() + HEADERS_TIMEOUT_S
+        until_s = asyncio.get_running_loop().time() + self._bounds.headers_s
         response = await self._request(
             session, method, url, headers=headers, body=body, until_s=until_s, what=what
         )
@@ -193,7 +189,7 @@ class Connections:
                 )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
             # Not chained: aiohttp puts whole URLs into some messages, signatures and all.
-            raise OriginError(f"{what}: {_cause(exc, url)}") from None
+            raise OriginError(f"{what}: {_cause(exc, url, self._bounds)}") from None
 
 
 def tls_context(registry: RegistryConfig) -> ssl.SSLContext:
@@ -227,7 +223,7 @@ def retry_after_s(headers: Mapping[str, str], *, now: datetime | None = None) ->
     return max(0.0, (aware - (now or datetime.now(UTC))).total_seconds())
 
 
-def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+def _session(connector: aiohttp.TCPConnector, bounds: Bounds) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=connector,
         # A registry's cookie would be a credential that follows nobody's rules.
@@ -239,7 +235,7 @@ def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
         max_line_size=_MAX_HEADER_BYTES,
         max_field_size=_MAX_HEADER_BYTES,
         timeout=aiohttp.ClientTimeout(
-            total=None, connect=CONNECT_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S
+            total=None, connect=bounds.connect_s, sock_connect=bounds.connect_s
         ),
     )
 
@@ -262,13 +258,13 @@ def _check_encoding(response: aiohttp.ClientResponse, *, what: str) -> None:
         raise OriginLied(f"{what}: sent with content-encoding {encoding[:32]!r}, asked for none")
 
 
-def _cause(exc: BaseException, url: URL) -> str:
+def _cause(exc: BaseException, url: URL, bounds: Bounds) -> str:
     host = f"{url.scheme}://{url.raw_authority.rpartition('@')[2]}"
     match exc:
         case aiohttp.ConnectionTimeoutError():
-            return f"could not connect to {host} within {CONNECT_TIMEOUT_S:.0f} s"
+            return f"could not connect to {host} within {bounds.connect_s:g} s"
         case TimeoutError():
-            return f"no answer from {host} within {HEADERS_TIMEOUT_S:.0f} s"
+            return f"no answer from {host} within {bounds.headers_s:g} s"
         case aiohttp.ClientConnectorDNSError():
             cause = exc.__cause__
             if isinstance(cause, AddressRefused):

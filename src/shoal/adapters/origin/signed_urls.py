@@ -45,7 +45,7 @@ def lifetime_s(url: URL, *, headers: Mapping[str, str], now: datetime) -> float:
     said_now = _http_date(headers.get("Date")) or now
     expiry = _signature_expiry(url)
     if expiry is not None:
-        left = (expiry - said_now).total_seconds() - _MARGIN_S
+        left = expiry - said_now.timestamp() - _MARGIN_S
         return min(max(left, 0.0), MAX_LIFETIME_S)
     cache_control = headers.get("Cache-Control", "")
     if "no-store" in cache_control.lower() or "no-cache" in cache_control.lower():
@@ -89,18 +89,19 @@ class SignedUrls:
         self._urls.pop(key, None)
 
 
-def _signature_expiry(url: URL) -> datetime | None:
+def _signature_expiry(url: URL) -> float | None:
+    """Return the expiry in seconds since 1970, or None; a float, for no year is too far."""
     query = {key.lower(): value for key, value in url.query.items()}
     for vendor in ("x-amz", "x-goog", "x-oss"):
         if (seconds := query.get(f"{vendor}-expires")) is not None:
             signed = _compact_date(query.get(f"{vendor}-date", ""))
             if signed is not None and seconds.isdecimal() and len(seconds) < 10:
-                return datetime.fromtimestamp(signed.timestamp() + int(seconds), UTC)
+                return signed.timestamp() + int(seconds)
     if (absolute := query.get("expires", "")).isdecimal() and len(absolute) < 12:
-        return datetime.fromtimestamp(int(absolute), UTC)
+        return float(absolute)
     if (azure := query.get("se")) is not None:
         try:
-            return _aware(datetime.fromisoformat(azure))
+            return _aware(datetime.fromisoformat(azure)).timestamp()
         except ValueError:
             return None
     return None

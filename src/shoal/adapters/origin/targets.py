@@ -96,7 +96,13 @@ def check_target(registry: RegistryConfig, url: URL, *, what: str) -> None:
     try:
         fault = address_fault(host)
     except ValueError:
-        return  # a name: the resolver will look at what it resolves to
+        # A name: the resolver looks at what it resolves to. Unless it is one of the old spellings
+        # of an address (127.1, 0x7f000001), which some resolvers take without being asked.
+        # Source: WHATWG URL standard, "ends in a number checker".
+        last = host.rstrip(".").rpartition(".")[2]
+        if not (last.isdecimal() or last.lower().startswith("0x")):
+            return
+        fault = "an unusual spelling of an address"
     if fault is not None:
         raise OriginError(f"{where} is refused: {fault}; if it is meant, add it to redirect_hosts")
 
@@ -118,7 +124,7 @@ class GuardedResolver(AbstractResolver):
                 and internal addresses is made to slip past such checks.
             OSError: the name cannot be resolved.
         """
-        results = await self._resolver.resolve(host, port, family)
+        results = await self.look_up(host, port, family)
         if not is_exempt(self._registry, host, port):
             for result in results:
                 if (fault := address_fault(result["host"])) is not None:
@@ -126,6 +132,12 @@ class GuardedResolver(AbstractResolver):
                         f"{host} resolves to {fault}; if it is meant, add it to redirect_hosts"
                     )
         return results
+
+    async def look_up(
+        self, host: str, port: int, family: socket.AddressFamily
+    ) -> list[ResolveResult]:
+        """Return the addresses of `host`, unchecked."""
+        return await self._resolver.resolve(host, port, family)
 
     async def close(self) -> None:
         """Release the resolver."""
