@@ -8,8 +8,6 @@ import os
 import sys
 from collections.abc import Sequence
 
-from shoal.core.errors import ShoalError
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that `arguments` (by default the process's own) name; return its exit code.
@@ -28,10 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from shoal.cli.commands import run
 
         return run(words)
-    except ShoalError as exc:
-        if os.environ.get("SHOAL_DEBUG"):
+    except KeyboardInterrupt:
+        return 130  # as shells report an end by SIGINT
+    except Exception as exc:
+        # Imported here, since with it comes `typing`, a tenth of the supervisor's memory.
+        from shoal.core.errors import ShoalError
+
+        if not isinstance(exc, ShoalError) or os.environ.get("SHOAL_DEBUG"):
             raise
         print(f"shoal: {exc}", file=sys.stderr)
         return exc.exit_code
-    except KeyboardInterrupt:
-        return 130  # as shells report an end by SIGINT

@@ -316,7 +316,7 @@ def test_an_agent_dies_with_its_supervisor(start: Start) -> None:
 def test_the_supervisor_itself_stays_small() -> None:
     """What it imports is what every node pays for, twice."""
     code = (
-        "import sys; before = set(sys.modules); import shoal.cli.agent; "
+        "import sys; before = set(sys.modules); import shoal.cli.main, shoal.cli.agent; "
         "print(*sorted(m.partition('.')[0] for m in set(sys.modules) - before))"
     )
     read, write = os.pipe()
