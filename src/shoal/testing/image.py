@@ -33,8 +33,7 @@ DEFAULT_LAYERS = 8
 MIN_LAYERS = 6
 
 # Changes whenever the same parameters begin to give other bytes, so that no old cache is used.
-_BUILDER = 1
-_GENERATED_FILE_BYTES = MIB
+_BUILDER = 2
 _CONFIG = {
     "Cmd": ["/bin/bash", "-c", "cat /etc/shoal-image.json"],
     "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
@@ -204,12 +203,10 @@ class _Builder:
             self._files.add(layer, path)
         if last:
             source = Random(self._parameters["seed"])  # noqa: S311 - test content
-            number = 0
-            while layer.estimated_bytes < target_bytes:
-                size = min(_GENERATED_FILE_BYTES, target_bytes - layer.estimated_bytes)
-                layer.add_bytes(f"/srv/generated/{number}.bin", source.randbytes(size))
-                self._generated += size
-                number += 1
+            missing = max(0, target_bytes - layer.flush())
+            for number, data in enumerate(_chunks(source, missing)):
+                layer.add_bytes(f"/srv/generated/{number}.bin", data)
+            self._generated += missing
         self._keep(layer, line)
 
     def _about(self) -> dict[str, str]:

@@ -45,9 +45,10 @@ class Packages:
     providers: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def installed(cls, status: Path = _STATUS) -> "Packages":
+    def installed(cls, status: Path | None = None) -> "Packages":
         """Read dpkg's status file; on a machine without dpkg there are none."""
         found = cls()
+        status = _STATUS if status is None else status
         text = status.read_text(errors="replace") if status.exists() else ""
         for paragraph in text.split("\n\n"):
             fields = dict(

@@ -125,7 +125,6 @@ class LayerWriter:
         self._pending: deque[tuple[int, Future[bytes]]] = deque()
         self._raw_done = 0
         self._written = 0
-        self.generated_bytes = 0
 
     @property
     def estimated_bytes(self) -> int:
@@ -150,11 +149,16 @@ class LayerWriter:
         info.size = len(data)
         self.add(info, io.BytesIO(data))
 
+    def flush(self) -> int:
+        """Compress all that was added; return what the layer takes so far, exactly."""
+        self._compress()
+        self._drain(0)
+        return self._written
+
     def finish(self) -> Layer:
         """End the layer; return what it is."""
         self._put(bytes(2 * tarfile.BLOCKSIZE))
-        self._compress()
-        self._drain(0)
+        self.flush()
         self._file.close()
         digest = f"sha256:{self._gzip.hexdigest()}"
         blobs = self._folder / "blobs" / "sha256"
