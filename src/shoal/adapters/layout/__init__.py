@@ -1,0 +1,1 @@
+"""Images on disk for other tools: OCI image layouts and docker archives. Knows no registry."""
