@@ -63,8 +63,8 @@ class RegistryConfig:
         try:
             parts = urlsplit(self.url)
             port = parts.port
-        except ValueError as exc:
-            raise SettingsError(f"{where} is not a URL") from exc
+        except ValueError:
+            raise SettingsError(f"{where} is not a URL") from None
         if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
             raise SettingsError(f"{where} must be http://host[:port] or https://host[:port]")
         if parts.username is not None or parts.query or parts.fragment:
