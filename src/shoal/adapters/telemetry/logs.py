@@ -128,9 +128,15 @@ class LineWriter(logging.Handler):
         self.setFormatter(formatter)
         self.dropped = 0
         self._fd = fd
+        self._given_up = False
         self._lines: queue.Queue[str | None] = queue.Queue(MAX_WAITING_LINES)
         self._thread = threading.Thread(target=self._run, name="log writer", daemon=True)
         self._thread.start()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread still writes."""
+        return self._thread.is_alive()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue the record's line; never blocks, never raises."""
@@ -146,7 +152,7 @@ class LineWriter(logging.Handler):
 
     def _run(self) -> None:
         reported = 0
-        while (line := self._lines.get()) is not None:
+        while (line := self._lines.get()) is not None and not self._given_up:
             self._write(line)
             if self.dropped > reported:
                 count, reported = self.dropped - reported, self.dropped
@@ -173,7 +179,7 @@ class LineWriter(logging.Handler):
             try:
                 self._lines.put(None, timeout=_FLUSH_TIMEOUT_S)
             except queue.Full:
-                pass
+                self._given_up = True  # whoever reads has stopped
             else:
                 self._thread.join(_FLUSH_TIMEOUT_S)
         super().close()
