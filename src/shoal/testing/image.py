@@ -33,7 +33,7 @@ DEFAULT_LAYERS = 8
 MIN_LAYERS = 6
 
 # Changes whenever the same parameters begin to give other bytes, so that no old cache is used.
-_BUILDER = 2
+_BUILDER = 1
 _CONFIG = {
     "Cmd": ["/bin/bash", "-c", "cat /etc/shoal-image.json"],
     "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
@@ -64,17 +64,21 @@ def build_image(
         image_format: the manifest's media types.
 
     Raises:
-        ValueError: fewer than six layers.
+        ValueError: fewer than six layers, or `out` holds another image.
     """
     if layers < MIN_LAYERS:
         raise ValueError(f"an image of {layers} layers: at least {MIN_LAYERS} are needed")
-    with contextlib.suppress(OSError):
-        return BuiltImage.load(out)
+    recipe = _recipe(size_bytes, layers, seed, image_format)
+    if out.exists():
+        found = BuiltImage.load(out)
+        if found.recipe != recipe:
+            raise ValueError(f"{out} holds another image: {found.recipe}, wanted {recipe}")
+        return found
     parameters = {"size_bytes": size_bytes, "layers": layers, "seed": seed}
     building = out.with_name(f"{out.name}.{os.getpid()}.{secrets.token_hex(3)}")
     try:
         with LayoutWriter(building) as writer:
-            _Builder(writer, parameters).build(image_format)
+            _Builder(writer, parameters).build(image_format, recipe=recipe)
         with contextlib.suppress(OSError):  # another process was faster, with the same bytes
             building.rename(out)
     finally:
@@ -91,15 +95,20 @@ def cached_image(
     image_format: ImageFormat = ImageFormat.OCI,
 ) -> BuiltImage:
     """Return the image of these parameters from `cache`, building it if it is not there."""
-    key = json.dumps([_BUILDER, size_bytes, layers, seed, image_format]).encode()
     cache.mkdir(parents=True, exist_ok=True)
+    recipe = _recipe(size_bytes, layers, seed, image_format).encode()
     return build_image(
-        cache / f"image-{hashlib.sha256(key).hexdigest()[:16]}",
+        cache / f"image-{hashlib.sha256(recipe).hexdigest()[:16]}",
         size_bytes=size_bytes,
         layers=layers,
         seed=seed,
         image_format=image_format,
     )
+
+
+def _recipe(size_bytes: int, layers: int, seed: int, image_format: ImageFormat) -> str:
+    """Return what the image follows from, beside the packages that are installed."""
+    return f"builder {_BUILDER}, {size_bytes} bytes, {layers} layers, seed {seed}, {image_format}"
 
 
 def random_image(
@@ -157,7 +166,7 @@ class _Builder:
         names = [name for name in dict.fromkeys(wanted) if name not in set(base)]
         self._stock = (path for name in names for path in package_files(name))
 
-    def build(self, image_format: ImageFormat) -> BuiltImage:
+    def build(self, image_format: ImageFormat, *, recipe: str) -> BuiltImage:
         self._add_base()
         self._add_small("/etc: accounts and names", _etc_files())
         self._add_small("/etc: what this image is", self._about())
@@ -176,6 +185,7 @@ class _Builder:
             history=self._history,
             image_format=image_format,
             generated_bytes=self._generated,
+            recipe=recipe,
         )
 
     def _keep(self, layer: LayerWriter, line: str) -> None:
@@ -199,9 +209,10 @@ class _Builder:
 
     def _add_large(self, line: str, target_bytes: int, *, last: bool) -> None:
         layer = self._writer.layer()
+        path: str | None = ""
         while layer.estimated_bytes < target_bytes and (path := next(self._stock, None)):
             self._files.add(layer, path)
-        if last:
+        if last and path is None:  # no package is left
             source = Random(self._parameters["seed"])  # noqa: S311 - test content
             missing = max(0, target_bytes - layer.flush())
             for number, data in enumerate(_chunks(source, missing)):

@@ -77,6 +77,7 @@ class BuiltImage:
     config_digest: str
     layers: tuple[Layer, ...]
     generated_bytes: int  # of the tars: bytes that stand in for files that the machine lacks
+    recipe: str  # what the image follows from, if whoever built it said so
 
     @property
     def layer_bytes(self) -> int:
@@ -108,6 +109,7 @@ class BuiltImage:
             config_digest=data["config_digest"],
             layers=tuple(Layer(**layer) for layer in data["layers"]),
             generated_bytes=data["generated_bytes"],
+            recipe=data["recipe"],
         )
 
 
@@ -215,6 +217,7 @@ class LayoutWriter:
         history: Sequence[str],
         image_format: ImageFormat,
         generated_bytes: int = 0,
+        recipe: str = "",
     ) -> BuiltImage:
         """Write configuration, manifest and index; return the image.
 
@@ -224,6 +227,7 @@ class LayoutWriter:
             history: one line a layer.
             image_format: the manifest's media types.
             generated_bytes: how many bytes of the tars are no real files.
+            recipe: what the image follows from, for who finds it in the folder.
         """
         machine = platform.machine()
         config_blob = self._descriptor(
@@ -265,6 +269,7 @@ class LayoutWriter:
                 for x in layers
             ],
             "generated_bytes": generated_bytes,
+            "recipe": recipe,
         }
         (self.folder / "shoal-image.json").write_text(json.dumps(about))
         return BuiltImage.load(self.folder)

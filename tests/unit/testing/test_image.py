@@ -61,6 +61,8 @@ def test_it_is_built_once_for_each_set_of_parameters(tmp_path: Path) -> None:
     assert (again.layout / "index.json").stat().st_mtime_ns == stamp
     assert cached_image(tmp_path, size_bytes=MIB, seed=1).layout != first.layout
     assert len(list(tmp_path.iterdir())) == 2  # nothing half-built stays
+    with pytest.raises(ValueError, match="holds another image"):
+        build_image(first.layout, size_bytes=2 * MIB)
 
 
 @pytest.mark.usefixtures("no_packages")
