@@ -85,8 +85,8 @@ class Agent:
         """
         settings = self.settings
         async with AsyncExitStack() as stack:
-            stack.callback(self.executor.shutdown, wait=True, cancel_futures=True)
             stack.callback(self.store.close)
+            stack.callback(self.executor.shutdown, wait=True, cancel_futures=True)
             stack.callback(self.holdings.close)
             origin = await stack.enter_async_context(
                 OriginClient([_registry_config(r) for r in settings.registries])
@@ -197,7 +197,7 @@ class Agent:
             ),
             leases_granted=swarm.tracker.granted,
             peers_connected=node.network.links,
-            members=len(swarm.members),
+            members=len(swarm.site.members),
             store_used_bytes=self.store.used_bytes(),
             store_quota_bytes=self.settings.store.quota_bytes,
             store_blobs=sum(1 for _ in self.store.digests()),
@@ -237,7 +237,7 @@ class Agent:
                 ("blob", "tracker", "neighbours", "requests", "registry runs", "wanted"),
                 exchanges,
             ),
-            Table("Members", ("peer",), [(peer,) for peer in sorted(node.swarm.members)]),
+            Table("Members", ("peer",), [(peer,) for peer in sorted(node.swarm.site.members)]),
         ]
 
 

@@ -85,7 +85,7 @@ class Node:
             incoming.abandon(GONE)
 
     def _is_member(self, peer: PeerId) -> bool:
-        return peer in self.swarm.members
+        return peer in self.swarm.site.members
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from shoal.adapters.store.base import Store
+from shoal.adapters.store.base import Store, StoredBlob
 from shoal.adapters.telemetry.metrics import Metrics
 from shoal.agent.holdings import Holdings
 from shoal.agent.node import Node
@@ -67,6 +67,7 @@ class TransferManager:
         self._node: Node | None = None
         self._tasks = Tasks()
         self._opening: dict[BlobTag, asyncio.Task[Transfer]] = {}
+        self._closing: dict[BlobTag, asyncio.Task[None]] = {}
         self._groups: dict[BlobTag, Group] = {}
         self._idle: set[BlobTag] = set()  # told to the swarm as released
         self._suspects: dict[BlobTag, dict[int, tuple[bytes, PeerId]]] = {}
@@ -96,19 +97,32 @@ class TransferManager:
             StoreFull: there is no room for it.
             StoreError: the store fails.
         """
-        transfer = self.active.get(spec.tag)
-        if transfer is None:
+        while (transfer := self.active.get(spec.tag)) is None:
+            if (closing := self._closing.get(spec.tag)) is not None:
+                await asyncio.shield(closing)
+                continue
             stored = await self._in_thread(self._store.open, spec.digest)
             if stored is not None:
-                self._remember(spec, Sources(spec.length_bytes, cached_bytes=spec.length_bytes))
-                self._metrics.blobs_served.labels(source="store").inc()
-                return StoredReader(spec, stored)
-            transfer = await self._begin(spec)
+                return self._from_store(spec, stored)
+            if spec.tag not in self._closing:
+                transfer = await self._begin(spec)
+                break
         self._metrics.blobs_served.labels(source="swarm").inc()
         transfer.granted(grant)
         reader = transfer.reader()
         self._want(transfer)
         return reader
+
+    def _from_store(self, spec: BlobSpec, stored: StoredBlob) -> StoredReader:
+        if stored.length_bytes != spec.length_bytes:
+            stored.close()
+            raise StoreError(
+                f"{spec.digest} has {stored.length_bytes} bytes, {spec.registry} says "
+                f"{spec.length_bytes}: the registry is wrong about its length"
+            )
+        self._remember(spec, Sources(spec.length_bytes, cached_bytes=spec.length_bytes))
+        self._metrics.blobs_served.labels(source="store").inc()
+        return StoredReader(spec, stored)
 
     def prefetch(self, specs: list[BlobSpec], grant: OriginGrant) -> None:
         """Start transfers that a client is about to want, in this order; returns at once."""
@@ -119,7 +133,7 @@ class TransferManager:
 
     async def _prefetch(self, specs: list[BlobSpec], grant: OriginGrant) -> None:
         for spec in specs:
-            if spec.tag in self.active or spec.pieces == 0:
+            if spec.tag in self.active or spec.tag in self._closing or spec.pieces == 0:
                 continue
             stored = await self._in_thread(self._store.open, spec.digest)
             if stored is not None:
@@ -233,11 +247,21 @@ class TransferManager:
         if group is not None:
             group.members.discard(tag)
 
-    def _close_soon(self, transfer: Transfer) -> None:
+    def _close_soon(self, transfer: Transfer, *, discard: bool = False) -> None:
+        # Until its part file is closed a blob can be neither opened nor begun anew.
+        tag = transfer.spec.tag
+
         async def close() -> None:
+            if discard:
+                try:
+                    await self._in_thread(transfer.partial.discard)
+                except StoreError as error:
+                    _log.warning("part_file_stays", extra={"error": str(error)})
             await self._in_thread(transfer.partial.close)
 
-        self._tasks.start(close(), name="close a part file")
+        task = self._tasks.start(close(), name="close a part file")
+        self._closing[tag] = task
+        task.add_done_callback(lambda _: self._closing.pop(tag, None))
 
     # --- the whole digest ---------------------------------------------------------------------
 
@@ -265,7 +289,7 @@ class TransferManager:
         self._drop_group(tag)
         self._metrics.transfers.labels(result="stored").inc()
         self._swarm.tell(on.BlobStored(spec))
-        await self._in_thread(transfer.partial.close)
+        self._close_soon(transfer)
 
     async def _reject(self, transfer: Transfer) -> None:
         """The digest does not hold: keep nothing, believe no peer for it the next time."""
@@ -293,11 +317,7 @@ class TransferManager:
         self._drop_group(spec.tag)
         self._metrics.transfers.labels(result="rejected").inc()
         self._swarm.tell(on.BlobRejected(spec.tag))
-        try:
-            await self._in_thread(transfer.partial.discard)
-        except StoreError as error:
-            _log.warning("part_file_stays", extra={"error": str(error)})
-        await self._in_thread(transfer.partial.close)
+        self._close_soon(transfer, discard=True)
 
     def _name_liars(self, transfer: Transfer) -> None:
         """The blob came whole from the registry now: whose pieces were other ones before?"""

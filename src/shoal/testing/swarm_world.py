@@ -85,7 +85,7 @@ class World:
         names = [PeerId(f"n{i:04}") for i in range(nodes)]
         self.nodes = {
             name: Node(
-                Swarm(me=name, rng=Random(f"{seed} {name}"), policy=policy),
+                Swarm(me=name, rng=Random(f"{seed} {name}"), policy=policy),  # noqa: S311
                 _Link(rate_bytes_per_s),
                 _Link(rate_bytes_per_s),
             )
@@ -123,7 +123,7 @@ class World:
         """Node `name` is gone, and everybody connected to it notices."""
         self.nodes[name].alive = False
         for other, node in self.nodes.items():
-            if name in node.swarm.links:
+            if name in node.swarm.site.links:
                 self.tell(other, on.PeerLost(name))
 
     def finished(self, spec: BlobSpec) -> bool:
@@ -183,14 +183,14 @@ class World:
                 node.gave_up[tag] = reason
 
     def _deliver(self, source: PeerId, target: PeerId, event: on.Event) -> None:
-        if self.nodes[source].alive and source in self.nodes[target].swarm.links:
+        if self.nodes[source].alive and source in self.nodes[target].swarm.site.links:
             self.tell(target, event)
 
     def _connect(self, name: PeerId, peer: PeerId) -> None:
         if not self.nodes[peer].alive:
             self.tell(name, on.PeerLost(peer))
             return
-        if peer not in self.nodes[name].swarm.links:
+        if peer not in self.nodes[name].swarm.site.links:
             self.tell(peer, on.PeerConnected(name))
             self.tell(name, on.PeerConnected(peer))
 
@@ -275,7 +275,7 @@ class World:
                 self.tell(name, on.ReaderMoved(tag, reach))
         if exchange and exchange.held == bitmap.full(flow.spec.pieces):
             node.finished_s.setdefault(tag, self.now_s - node.started_s)
-            if tag not in node.swarm.holdings:
+            if tag not in node.swarm.holds.specs:
                 self.tell(name, on.BlobStored(flow.spec))
 
     def _run_offset(self, node: Node, tag: BlobTag, piece: int) -> int:

@@ -58,6 +58,7 @@ class Exchange:
     denied: bool = False  # the registry refuses every credential of this node
     tracker: PeerId | None = None
     announced_s: float = -1e9
+    heard_s: float = -1e9  # when the tracker last answered about this blob
     lease_asked_s: float | None = None
     lease_refused_s: float = -1e9
     retry_at_s: float = 0.0

@@ -150,13 +150,16 @@ class Tracker:
         if table is None or known is None or known.denied:
             return [(peer, LeaseNone(message.tag))]
         known.seen_s = now_s
-        replies: Replies = []
         if message.stuck_piece >= 0:
-            replies += self._lapse_stuck(table, message.stuck_piece, now_s)
+            self._lapse_stuck(table, message.stuck_piece, now_s)
         table.waiting[peer] = None
-        return replies + self._grant(table, now_s)
+        replies = self._grant(table, now_s)
+        if message.stuck_piece >= 0 and not any(to == peer for to, _ in replies):
+            # Whoever is stuck must hear that its tracker lives, or it goes its own way.
+            replies.append((peer, LeaseNone(message.tag)))
+        return replies
 
-    def _lapse_stuck(self, table: Table, piece: int, now_s: float) -> Replies:
+    def _lapse_stuck(self, table: Table, piece: int, now_s: float) -> None:
         """Someone waits in vain for `piece`: if its holders cannot be reached, lease it anew."""
         bit = 1 << piece
         if piece < table.spec.pieces and table.available & bit and not table.lapses.get(piece):
@@ -164,7 +167,7 @@ class Tracker:
                 participant.held &= ~bit
             table.available &= ~bit
             table.lapses[piece] = 1
-        return self._lapse(table, now_s)
+        self._lapse(table, now_s)
 
     def lease_progressed(self, peer: PeerId, message: LeaseProgress, *, now_s: float) -> Replies:
         """Bytes of a lease arrive: it lives on."""
@@ -243,11 +246,11 @@ class Tracker:
                 if now_s - known.seen_s > patience_s:
                     replies += self.left(peer, [tag], now_s=now_s)
             if tag in self.tables:
-                replies += self._lapse(table, now_s)
+                self._lapse(table, now_s)
                 replies += self._grant(table, now_s)
         return replies
 
-    def _lapse(self, table: Table, now_s: float) -> Replies:
+    def _lapse(self, table: Table, now_s: float) -> None:
         for key, lease in list(table.leases.items()):
             lapses = max(
                 (table.lapses.get(p, 0) for p in bitmap.members(lease.open_pieces)), default=0
@@ -256,7 +259,6 @@ class Tracker:
                 del table.leases[key]
                 for piece in bitmap.members(lease.open_pieces):
                     table.lapses[piece] = table.lapses.get(piece, 0) + 1
-        return []
 
     def _grant(self, table: Table, now_s: float) -> Replies:
         if now_s < table.not_before_s:

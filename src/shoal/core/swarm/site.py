@@ -1,0 +1,89 @@
+"""This node among its site's members: who is connected, who is left alone, what is said to whom."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from shoal.core.blob import BlobTag
+from shoal.core.membership.placement import ranked
+from shoal.core.peer import PeerId
+from shoal.core.swarm import effects as do
+from shoal.core.swarm.policy import Policy
+from shoal.core.swarm.suspicion import Suspicion
+from shoal.core.swarm.tracker import Replies
+from shoal.core.wire import messages as say
+
+
+@dataclass(slots=True)
+class Site:
+    """Members, connections, and the orders that are being collected during one event."""
+
+    me: PeerId
+    policy: Policy
+    members: frozenset[PeerId] = frozenset()
+    links: set[PeerId] = field(default_factory=set)
+    dialing: set[PeerId] = field(default_factory=set)
+    mailbox: deque[say.Message] = field(default_factory=deque)  # what this node says to itself
+    out: list[do.Effect] = field(default_factory=list)
+    now_s: float = 0.0
+    suspicion: Suspicion = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.members |= {self.me}
+        self.suspicion = Suspicion(self.policy)
+
+    def begin(self, now_s: float) -> None:
+        """An event begins: collect its orders."""
+        self.now_s = now_s
+        self.out = []
+
+    def connected(self, peer: PeerId) -> None:
+        """A connection to `peer` stands."""
+        self.dialing.discard(peer)
+        self.links.add(peer)
+        self.suspicion.cleared(peer)
+
+    def lost(self, peer: PeerId, *, failed: bool) -> None:
+        """The connection to `peer` is gone, or could not be made."""
+        self.dialing.discard(peer)
+        self.links.discard(peer)
+        if failed:
+            self.suspicion.failed(peer, now_s=self.now_s)
+
+    def left_alone(self, peer: PeerId) -> bool:
+        """Whether `peer` failed or lied lately."""
+        return self.suspicion.holds(peer, now_s=self.now_s)
+
+    def leave_out(self, peer: PeerId, reason: str) -> None:
+        """Have nothing to do with `peer` for a long while."""
+        self.suspicion.banned(peer, now_s=self.now_s)
+        if peer in self.links:
+            self.out.append(do.Disconnect(peer, reason))
+
+    def connect(self, peer: PeerId) -> None:
+        """Dial `peer`, unless it is connected or being dialed."""
+        if peer not in self.links and peer not in self.dialing:
+            self.dialing.add(peer)
+            self.out.append(do.Connect(peer))
+
+    def reachable(self, peer: PeerId) -> bool:
+        """Whether something said to `peer` now arrives."""
+        return peer == self.me or peer in self.links
+
+    def send(self, peer: PeerId, message: say.Message) -> None:
+        """Say `message` to `peer`, or to this node itself; nothing if it is not connected."""
+        if peer == self.me:
+            self.mailbox.append(message)
+        elif peer in self.links:
+            self.out.append(do.Send(peer, message))
+
+    def tell(self, replies: Replies) -> None:
+        """Say what a tracker answers."""
+        for peer, message in replies:
+            self.send(peer, message)
+
+    def tracker_of(self, tag: BlobTag) -> PeerId:
+        """Return the best member that is not left alone; this node itself never is."""
+        for peer in ranked(tag, self.members):
+            if peer == self.me or not self.left_alone(peer):
+                return peer
+        return self.me
