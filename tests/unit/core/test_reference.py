@@ -1,7 +1,7 @@
 """References: what Docker and containerd make of a name, and what is wrong with the others."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoal.core.errors import BadInput
@@ -70,6 +70,7 @@ def test_an_error_names_the_part_that_is_wrong(text: str, complaint: str) -> Non
         Reference.parse(text)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_any_text_is_a_reference_or_bad_input(text: str) -> None:
     try:

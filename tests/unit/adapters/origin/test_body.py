@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoal.adapters.origin.body import BodyReader, ExactChunks
@@ -51,6 +51,7 @@ class FromList(BodyReader):
         return chunk
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.binary(min_size=1, max_size=9), max_size=6),
     st.integers(0, 12),

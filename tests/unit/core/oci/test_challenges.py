@@ -1,7 +1,7 @@
 """Challenges: Basic and Bearer as registries spell them, and as nobody should."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoal.core.errors import BadInput
@@ -64,6 +64,7 @@ def test_floods_of_challenges_and_parameters_are_refused() -> None:
         parse_challenges(["Basic " + ", ".join(f"p{i}=x" for i in range(40))])
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(alphabet='aB =,"\\\t;:/é', max_size=40), max_size=3))
 def test_any_header_is_read_or_bad_input(headers: list[str]) -> None:
     try:
@@ -72,6 +73,7 @@ def test_any_header_is_read_or_bad_input(headers: list[str]) -> None:
         return
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=126), max_size=60))
 def test_a_challenge_that_we_write_is_read_back(value: str) -> None:
     challenge = Challenge("bearer", (("realm", value), ("service", "s")))

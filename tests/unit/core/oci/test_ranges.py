@@ -1,7 +1,7 @@
 """Ranges: what each Range header gets, and what a Content-Range may say."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoal.core.errors import BadInput
@@ -70,6 +70,7 @@ def test_any_range_of_an_empty_blob_is_the_whole_blob() -> None:
     assert parse_range("bytes=0-", length_bytes=0) is None
 
 
+@settings(deadline=None)
 @given(st.integers(1, 1 << 40), st.data())
 def test_a_range_that_we_write_is_read_back(length: int, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, length - 1))
@@ -81,6 +82,7 @@ def test_a_range_that_we_write_is_read_back(length: int, data: st.DataObject) ->
     assert asked.size_bytes == end - start
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40).map(lambda text: "bytes=" + text), st.integers(0, 1000))
 def test_any_text_gives_bytes_within_the_blob(header: str, length: int) -> None:
     try:

@@ -3,7 +3,7 @@
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoal.core.digest import Digest
@@ -121,6 +121,7 @@ def test_a_host_is_left_out_of_the_path_to_the_registry() -> None:
     assert route.path == f"/v2/a/blobs/{DIGEST}"
 
 
+@settings(deadline=None)
 @given(
     st.text(max_size=60)
     | st.lists(
