@@ -27,6 +27,7 @@ from shoal.agent.settings_types import (
     SiteName,
     Size,
 )
+from shoal.core.endpoint import Endpoint
 
 _GIB = 1024**3
 
@@ -295,6 +296,13 @@ class AgentSettings(Section):
     drain_timeout_s: Seconds = 25.0
     """Seconds that transfers under way may take to end after SIGTERM. 25 s leaves 5 s of the 30 s
     that Kubernetes gives a pod."""
+
+    @property
+    def static_members(self) -> tuple[Endpoint, ...]:
+        """`membership.static`, with `peer.port` where a member names no port."""
+        return tuple(
+            Endpoint.parse(text, default_port=self.peer.port) for text in self.membership.static
+        )
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

@@ -25,8 +25,11 @@ from shoal.agent.settings_keys import ENVIRONMENT_PREFIX, Key, all_keys, section
 from shoal.core.errors import SettingsError
 
 CONFIG_VARIABLE = "SHOAL_CONFIG"
-# Read elsewhere, so no settings: which file to load, and whether errors show their traceback.
-RESERVED_VARIABLES = frozenset({CONFIG_VARIABLE, "SHOAL_DEBUG"})
+# Read elsewhere, so no settings: which file to load, whether errors show their traceback, which
+# agent `shoal pull` asks; and two of the tests', whose agents inherit them.
+RESERVED_VARIABLES = frozenset(
+    {CONFIG_VARIABLE, "SHOAL_DEBUG", "SHOAL_AGENT", "SHOAL_NO_SKIPS", "SHOAL_BED_DIR"}
+)
 # Source: Kubernetes documentation, "Accessing the Service", environment variables: what every pod
 # gets for a Service of its namespace; one called `shoal` or `shoal-peers` must not stop the agent.
 # The value is looked at too, lest SHOAL_FRONT_PORT=65001, a mistake, passes for one.

@@ -52,3 +52,10 @@ def test_the_url_of_a_registry_follows_from_its_name_unless_given(
 def test_docker_hub_answers_to_all_its_names() -> None:
     names = RegistrySettings(name="docker.io", aliases=("hub.example",)).names
     assert names == {"docker.io", "index.docker.io", "registry-1.docker.io", "hub.example"}
+
+
+def test_a_member_without_a_port_is_at_the_peer_port() -> None:
+    settings = AgentSettings.model_validate(
+        {"peer": {"port": 7}, "membership": {"static": ["node", "[::1]:9", "10.0.0.1"]}}
+    )
+    assert [str(m) for m in settings.static_members] == ["node:7", "[::1]:9", "10.0.0.1:7"]
