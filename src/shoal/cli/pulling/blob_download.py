@@ -116,7 +116,7 @@ class BlobDownload:
                     if began_anew:
                         raise DataWrong(f"{exc}: shorter than its manifest says") from exc
                     began_anew = True
-                tries = 1 if self._done_bytes > before_bytes else tries + 1
+                tries = 0 if self._done_bytes > before_bytes else tries + 1
                 if tries >= MAX_TRIES or not may_pass(exc):
                     raise
                 await pause(tries, exc)

@@ -8,6 +8,7 @@ from urllib.parse import quote, urlsplit
 from shoal.adapters.origin.auth import Authenticator
 from shoal.adapters.origin.client import OriginAnswer, OriginClient, OriginStream
 from shoal.adapters.origin.config import RegistryConfig
+from shoal.adapters.origin.connections import retry_after_s
 from shoal.adapters.origin.docker_config import Credentials
 from shoal.cli.pulling.failures import NotFound
 from shoal.core.errors import OriginDenied, OriginError
@@ -63,14 +64,14 @@ class Place:
             NotFound, OriginDenied, OriginError: any other answer, or none.
         """
         url = self._path(path)
-        what = f"{self.name}: {method} {path}"
+        what = f"{method} {path}"
         sent = self._authorized(headers)
         answer = await self._client.ask(self._config, method, url, headers=sent)
         if answer.status == 401:
             challenges = answer.headers.getall("WWW-Authenticate", [])
             sent = await self._proven(challenges, sent)
             answer = await self._client.ask(self._config, method, url, headers=sent)
-        _raise_for(answer.status, what=what, retry_after_s=answer.retry_after_s)
+        self._raise_for(answer.status, what=what, retry_after_s=answer.retry_after_s)
         return answer
 
     @asynccontextmanager
@@ -81,17 +82,17 @@ class Place:
             NotFound, OriginDenied, OriginError: on entry, and while iterating the chunks.
         """
         url = self._path(path)
-        what = f"{self.name}: GET {path}"
+        what = f"GET {path}"
         sent = self._authorized(headers)
         async with self._client.stream(self._config, url, headers=sent) as first:
             if first.status != 401:
-                _raise_for(first.status, what=what)
+                self._raise_for(first.status, what=what, retry_after_s=retry_after_s(first.headers))
                 yield first
                 return
             challenges = first.headers.getall("WWW-Authenticate", [])
         sent = await self._proven(challenges, sent)
         async with self._client.stream(self._config, url, headers=sent) as second:
-            _raise_for(second.status, what=what)
+            self._raise_for(second.status, what=what, retry_after_s=retry_after_s(second.headers))
             yield second
 
     def _path(self, path: str) -> str:
@@ -112,12 +113,25 @@ class Place:
                 challenges, scope=self._scope, refused=refused
             )
         except OriginDenied as exc:
-            raise OriginDenied(
-                f"{self._reference}: {exc}; log in with `docker login {self._reference.registry}`, "
-                "or name a file with --creds-file",
-                status=401,
-            ) from exc
+            raise self._denied(str(exc), status=401) from exc
         return {**sent, "Authorization": header}
+
+    def _raise_for(self, status: int, *, what: str, retry_after_s: float | None = None) -> None:
+        if status < 300:
+            return
+        message = f"{self.name}: {what}: answered {status}"
+        if status == 404:
+            raise NotFound(message)
+        if status in (401, 403):
+            raise self._denied(message, status=status)
+        raise OriginError(message, status=status, retry_after_s=retry_after_s)
+
+    def _denied(self, message: str, *, status: int) -> OriginDenied:
+        return OriginDenied(
+            f"{message}; to read {self._reference}, log in with `docker login "
+            f"{self._reference.registry}`, or name a file with --creds-file",
+            status=status,
+        )
 
     async def _ask_realm(
         self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None = None
@@ -126,17 +140,6 @@ class Place:
         if self._realms is not None and urlsplit(url).netloc != urlsplit(self.url).netloc:
             return await self._realms._ask_realm(method, url, headers=headers, body=body)
         return await self._client.ask_realm(self._config, method, url, headers=headers, body=body)
-
-
-def _raise_for(status: int, *, what: str, retry_after_s: float | None = None) -> None:
-    if status < 300:
-        return
-    message = f"{what}: answered {status}"
-    if status == 404:
-        raise NotFound(message)
-    if status in (401, 403):
-        raise OriginDenied(f"{message}: these credentials may not read it", status=status)
-    raise OriginError(message, status=status, retry_after_s=retry_after_s)
 
 
 MAX_TRIES = 3  # without progress, as containerd does
@@ -154,5 +157,5 @@ def may_pass(error: OriginError) -> bool:
 async def pause(tries: int, error: OriginError) -> None:
     """Wait before the next try: as long as the server asks for, within 10 s, or a little."""
     asked_s = error.retry_after_s or 0.0
-    wait_s = max(asked_s, _PAUSES_S[min(tries, len(_PAUSES_S)) - 1])
+    wait_s = max(asked_s, _PAUSES_S[min(max(tries, 1), len(_PAUSES_S)) - 1])
     await asyncio.sleep(min(wait_s, _LONGEST_PAUSE_S))
