@@ -9,7 +9,8 @@ from aiohttp import web
 from shoal.core.errors import ShoalError
 
 # Source: OCI distribution-spec v1.1, "API"; containerd, Docker and skopeo all read it.
-API_VERSION = {"Docker-Distribution-API-Version": "registry/2.0"}
+# The library's own Server header would tell its version.
+API_VERSION = {"Docker-Distribution-API-Version": "registry/2.0", "Server": "shoal"}
 OCTET_STREAM = "application/octet-stream"
 
 # What the registry's own answers may carry on to the client; everything else stays behind.

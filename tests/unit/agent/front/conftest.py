@@ -25,8 +25,10 @@ from shoal.testing.fake_transfers import FakeTransfers
 from shoal.testing.registry import EmbeddedRegistry
 from shoal.testing.registry_auth import Account, AuthMode, RegistryAuth
 
-LIMITS = FrontLimits(
-    progress_s=0.5, request_s=0.4, stall_s=1.0, ask_s=0.3, list_s=0.5, swarm_manifest_s=0.1
+# For tests that wait for a bound. The others have the agent's own bounds, which a busy machine
+# does not reach.
+HASTY = FrontLimits(
+    progress_s=0.5, request_s=0.5, stall_s=0.5, ask_s=0.3, list_s=0.5, swarm_manifest_s=0.1
 )
 
 
@@ -209,7 +211,7 @@ async def running(
     *,
     auth: RegistryAuth | None = None,
     settings: FrontSettings | None = None,
-    limits: FrontLimits = LIMITS,
+    limits: FrontLimits | None = None,
     access: AccessTable | None = None,
     aliases: tuple[str, ...] = (),
     is_default: bool = False,
@@ -255,6 +257,12 @@ async def running(
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
     async with running() as made:
+        yield made
+
+
+@pytest.fixture
+async def hasty() -> AsyncIterator[World]:
+    async with running(limits=HASTY) as made:
         yield made
 
 

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import time
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -13,7 +14,7 @@ from shoal.core.digest import Digest
 from shoal.core.errors import StoreFull, TransferFailed
 from shoal.core.oci.manifests import OCI_MANIFEST
 from shoal.testing.registry_faults import Answer, Hang, Unframed, WrongBytes
-from unit.agent.front.conftest import ALICE, BOB, WRONG, World, running, until
+from unit.agent.front.conftest import ALICE, BOB, HASTY, WRONG, World, running, until
 
 
 async def test_a_blob_comes_whole_with_the_headers_that_runtimes_need(world: World) -> None:
@@ -122,25 +123,27 @@ async def test_bytes_flow_while_the_blob_still_arrives(world: World) -> None:
         assert await response.content.read() == data[4000:]
 
 
-async def test_nothing_readable_is_a_404_within_the_bound(world: World) -> None:
-    image = world.add_image()
-    world.transfers.arrive(image.layers[0], 0)
+async def test_nothing_readable_is_a_404_within_the_bound(hasty: World) -> None:
+    image = hasty.add_image()
+    hasty.transfers.arrive(image.layers[0], 0)
     began_s = time.monotonic()
-    assert (await world.get(image.blob())).status == 404
+    assert (await hasty.get(image.blob())).status == 404
     assert 0.3 < time.monotonic() - began_s < 2.0
-    assert world.metrics.causes == [Cause.TRANSFER_FAILED]
+    assert hasty.metrics.causes == [Cause.TRANSFER_FAILED]
 
 
-async def test_a_blob_whose_pieces_still_arrive_is_waited_for(world: World) -> None:
-    image = world.add_image()
-    digest = image.layers[0]
-    world.transfers.arrive(digest, 0)
-    answering = asyncio.ensure_future(world.get(image.blob()))
-    for _ in range(10):  # 1 s, more than twice the bound without progress
-        await asyncio.sleep(0.1)
-        world.transfers.trickle(digest, size_bytes=10)
-    world.transfers.arrive(digest, 10_000)
-    assert (await answering).body == image.blobs[0]
+async def test_a_blob_whose_pieces_still_arrive_is_waited_for() -> None:
+    async with running(limits=replace(HASTY, ask_s=5.0, progress_s=0.6)) as world:
+        image = world.add_image()
+        digest = image.layers[0]
+        world.transfers.arrive(digest, 0)
+        answering = asyncio.ensure_future(world.get(image.blob()))
+        await until(lambda: bool(world.transfers.opened))
+        for _ in range(12):  # 1.2 s, twice the bound without progress
+            await asyncio.sleep(0.1)
+            world.transfers.trickle(digest, size_bytes=10)
+        world.transfers.arrive(digest, 10_000)
+        assert (await answering).body == image.blobs[0]
 
 
 async def test_a_failure_before_the_first_byte_is_a_404(world: World) -> None:
@@ -169,11 +172,11 @@ async def test_a_failure_after_the_headers_cuts_and_a_range_resumes(world: World
     assert (rest.status, rest.body) == (206, data[4000:])
 
 
-async def test_a_blob_that_stops_arriving_is_cut_within_the_bound(world: World) -> None:
-    image = world.add_image()
-    world.transfers.arrive(image.layers[0], 4000)
+async def test_a_blob_that_stops_arriving_is_cut_within_the_bound(hasty: World) -> None:
+    image = hasty.add_image()
+    hasty.transfers.arrive(image.layers[0], 4000)
     began_s = time.monotonic()
-    async with world.session.get(world.url(image.blob())) as response:
+    async with hasty.session.get(hasty.url(image.blob())) as response:
         with pytest.raises(aiohttp.ClientPayloadError):
             await response.content.read()
     assert time.monotonic() - began_s < 2.0
@@ -189,15 +192,15 @@ async def test_a_client_that_leaves_frees_its_reader(world: World) -> None:
     await until(lambda: world.transfers.open_readers == 0)
 
 
-async def test_a_client_that_reads_nothing_is_dropped(world: World) -> None:
+async def test_a_client_that_reads_nothing_is_dropped(hasty: World) -> None:
     big = bytes(64 * 1024 * 1024)  # more than the sockets' buffers take
-    image = world.add_image(layers=(big,))
-    host = f"127.0.0.1:{world.front.port}"
-    reader, writer = await asyncio.open_connection("127.0.0.1", world.front.port, limit=1024)
-    writer.write(f"GET {image.blob()}?ns={world.ns} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
-    await until(lambda: bool(world.metrics.causes))
-    assert world.metrics.causes == [Cause.CLIENT_STALLED]
-    assert world.transfers.open_readers == 0
+    image = hasty.add_image(layers=(big,))
+    host = f"127.0.0.1:{hasty.front.port}"
+    reader, writer = await asyncio.open_connection("127.0.0.1", hasty.front.port, limit=1024)
+    writer.write(f"GET {image.blob()}?ns={hasty.ns} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    await until(lambda: bool(hasty.metrics.causes))
+    assert hasty.metrics.causes == [Cause.CLIENT_STALLED]
+    assert hasty.transfers.open_readers == 0
     writer.close()
     assert not reader.at_eof()
 

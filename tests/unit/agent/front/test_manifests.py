@@ -6,6 +6,7 @@ import time
 import pytest
 
 from shoal.agent.front.answers import Cause
+from shoal.agent.front.limits import FrontLimits
 from shoal.core.oci.manifests import OCI_INDEX, OCI_MANIFEST
 from shoal.core.trust.access import AccessTable
 from shoal.testing.registry_faults import Answer, Hang, Oversize, WithHeaders, WrongBytes
@@ -59,18 +60,19 @@ async def test_without_a_yes_a_digest_is_asked_of_the_registry(world: World) -> 
 
 
 @pytest.mark.parametrize("how", ["wrong", "stuck", "missing"])
-async def test_what_transfers_cannot_give_is_asked_of_the_registry(world: World, how: str) -> None:
-    image = world.add_image()
-    await world.head(image.by_tag)
-    if how == "wrong":
-        world.transfers.add(image.digest, image.body.replace(b"2", b"3", 1))
-    elif how == "stuck":
-        world.transfers.arrive(image.digest, 0)
-    else:
-        world.transfers.close()
-    answer = await world.get(image.by_digest)
-    assert (answer.status, answer.body) == (200, image.body)
-    assert world.metrics.causes == [Cause.TRANSFER_FAILED]
+async def test_what_transfers_cannot_give_is_asked_of_the_registry(how: str) -> None:
+    async with running(limits=FrontLimits(swarm_manifest_s=0.2)) as world:
+        image = world.add_image()
+        await world.head(image.by_tag)
+        if how == "wrong":
+            world.transfers.add(image.digest, image.body.replace(b"2", b"3", 1))
+        elif how == "stuck":
+            world.transfers.arrive(image.digest, 0)
+        else:
+            world.transfers.close()
+        answer = await world.get(image.by_digest)
+        assert (answer.status, answer.body) == (200, image.body)
+        assert world.metrics.causes == [Cause.TRANSFER_FAILED]
 
 
 async def test_an_index_lets_its_children_be_read_from_transfers(world: World) -> None:
@@ -195,19 +197,19 @@ async def test_a_tag_that_the_registry_dropped_is_not_served_later(world: World)
     assert (await world.get(image.by_tag)).status == 404
 
 
-async def test_a_registry_that_never_answers_is_a_404_in_time(world: World) -> None:
-    image = world.add_image()
-    world.registry.fail(Hang(), route="manifests")
+async def test_a_registry_that_never_answers_is_a_404_in_time(hasty: World) -> None:
+    image = hasty.add_image()
+    hasty.registry.fail(Hang(), route="manifests")
     began_s = time.monotonic()
-    assert (await world.head(image.by_tag)).status == 404
-    assert (await world.get(image.by_digest)).status == 404
+    assert (await hasty.head(image.by_tag)).status == 404
+    assert (await hasty.get(image.by_digest)).status == 404
     assert time.monotonic() - began_s < 2.0
 
 
-async def test_a_hanging_registry_does_not_keep_a_known_tag_from_being_served(world: World) -> None:
-    image = world.add_image()
-    assert (await world.head(image.by_tag)).status == 200
-    world.registry.fail(Hang(), route="manifests")
-    answer = await world.get(image.by_tag)
+async def test_a_hanging_registry_does_not_keep_a_known_tag_from_being_served(hasty: World) -> None:
+    image = hasty.add_image()
+    assert (await hasty.head(image.by_tag)).status == 200
+    hasty.registry.fail(Hang(), route="manifests")
+    answer = await hasty.get(image.by_tag)
     assert (answer.status, answer.body) == (200, image.body)
     assert answer.headers["Warning"].startswith("110 ")

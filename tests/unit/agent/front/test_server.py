@@ -144,16 +144,16 @@ async def test_what_is_no_http_is_answered_and_closed(world: World, text: bytes)
     assert answer == b"" or answer.split(b" ", 2)[1] == b"400"
 
 
-async def test_half_open_connections_are_dropped(world: World) -> None:
+async def test_half_open_connections_are_dropped(hasty: World) -> None:
     began_s = time.monotonic()
     for text in (b"", b"GET /v2/ HTTP/1.1\r\nHost: "):
-        assert await world.raw(text) == b""
+        assert await hasty.raw(text) == b""
     assert time.monotonic() - began_s < 4.0
-    assert world.metrics.causes == [Cause.HALF_OPEN] * 2
+    assert hasty.metrics.causes == [Cause.HALF_OPEN] * 2
 
 
-async def test_a_request_that_drips_in_is_dropped(world: World) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", world.front.port)
+async def test_a_request_that_drips_in_is_dropped(hasty: World) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", hasty.front.port)
     try:
         for letter in b"GET /v2/ HTTP/1.1\r\nHost: 127.0.0.1\r\n" * 4:
             if reader.at_eof():
@@ -163,19 +163,19 @@ async def test_a_request_that_drips_in_is_dropped(world: World) -> None:
         assert reader.at_eof()
     finally:
         writer.close()
-    assert world.metrics.causes == [Cause.HALF_OPEN]
+    assert hasty.metrics.causes == [Cause.HALF_OPEN]
 
 
-async def test_an_idle_connection_that_was_used_stays_open(world: World) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", world.front.port)
-    request = f"GET /v2/ HTTP/1.1\r\nHost: 127.0.0.1:{world.front.port}\r\n\r\n".encode()
+async def test_an_idle_connection_that_was_used_stays_open(hasty: World) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", hasty.front.port)
+    request = f"GET /v2/ HTTP/1.1\r\nHost: 127.0.0.1:{hasty.front.port}\r\n\r\n".encode()
     for _ in range(2):
         writer.write(request)
         assert (await reader.readuntil(b"{}")).startswith(b"HTTP/1.1 200 ")
-        await asyncio.sleep(0.6)  # longer than a request may take
+        await asyncio.sleep(0.7)  # longer than a request may take
     writer.close()
     await writer.wait_closed()
-    assert world.metrics.causes == []
+    assert hasty.metrics.causes == []
 
 
 async def test_more_connections_than_the_limit_are_answered_404_and_many_more_dropped() -> None:

@@ -1,0 +1,56 @@
+"""Waiting for a reader as long as its blob arrives."""
+
+import asyncio
+
+import pytest
+
+from shoal.agent.front.progress import Progress, readable_while_progressing
+from shoal.agent.ports import OriginGrant
+from shoal.core.blob import BlobSpec
+from shoal.core.digest import Digest
+from shoal.core.errors import TransferFailed
+from shoal.testing.fake_transfers import FakeReader, FakeTransfers
+
+DIGEST = Digest("sha256", "1" * 64)
+SPEC = BlobSpec("registry.example", DIGEST, 100)
+
+
+async def reader_of(transfers: FakeTransfers) -> FakeReader:
+    return await transfers.open(SPEC, OriginGrant("team/app"))
+
+
+async def test_what_is_there_is_returned_at_once(memory_blobs: FakeTransfers) -> None:
+    memory_blobs.add(DIGEST, bytes(100))
+    reader = await reader_of(memory_blobs)
+    progress = Progress(memory_blobs.sources)
+    assert await readable_while_progressing(reader, 0, progress=progress, limit_s=0.1) == 100
+
+
+async def test_without_any_byte_the_wait_ends_at_the_limit(memory_blobs: FakeTransfers) -> None:
+    memory_blobs.add(DIGEST, bytes(100), arrived=10)
+    reader = await reader_of(memory_blobs)
+    for progress in (Progress(memory_blobs.sources), Progress()):
+        with pytest.raises(TransferFailed, match="no byte arrived"):
+            await readable_while_progressing(reader, 10, progress=progress, limit_s=0.05)
+
+
+async def test_each_byte_that_arrives_prolongs_the_wait(memory_blobs: FakeTransfers) -> None:
+    memory_blobs.add(DIGEST, bytes(100), arrived=10)
+    reader = await reader_of(memory_blobs)
+    progress = Progress(memory_blobs.sources)
+    waiting = asyncio.ensure_future(
+        readable_while_progressing(reader, 10, progress=progress, limit_s=0.2)
+    )
+    for _ in range(5):
+        await asyncio.sleep(0.1)
+        memory_blobs.trickle(DIGEST, size_bytes=1)
+    memory_blobs.arrive(DIGEST, 20)
+    assert await waiting == 20
+
+
+async def test_what_the_reader_raises_is_passed_on(memory_blobs: FakeTransfers) -> None:
+    memory_blobs.add(DIGEST, bytes(100), arrived=10)
+    memory_blobs.fail(DIGEST)
+    reader = await reader_of(memory_blobs)
+    with pytest.raises(TransferFailed, match="told so"):
+        await readable_while_progressing(reader, 10, progress=Progress(), limit_s=1.0)
