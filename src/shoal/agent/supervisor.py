@@ -300,8 +300,12 @@ class Supervisor:
 
     def _signal(self, pid: int, number: int, silence: Silence) -> None:
         if number in STOPPING and not self._stopping:
+            now_s = time.monotonic()
             self._stopping = True
-            self._stop_deadline_s = time.monotonic() + silence.drain_timeout_s + STOP_SLACK_S
+            self._stop_deadline_s = now_s + silence.drain_timeout_s + STOP_SLACK_S
+            # It takes no more connections, and its last steps may be too long for a heartbeat.
+            silence.timeout_s = max(silence.timeout_s, STOP_SLACK_S)
+            silence.forgive(now_s=now_s)
         _kill(pid, number)
 
     def _reap(self, pid: int) -> int | None:

@@ -251,6 +251,22 @@ def test_a_stop_is_passed_on_and_the_exit_code_handed_back(start: Start) -> None
     assert len(family.pids()) == 1
 
 
+def test_an_agent_that_stops_may_be_silent_for_longer(start: Start) -> None:
+    family = start(
+        """
+def stopped(*_):
+    time.sleep(1)  # twice the time that a running agent has
+    sys.exit(0)
+signal.signal(signal.SIGTERM, stopped)
+beat_for(60)
+"""
+    )
+    _eventually(lambda: len(family.pids()) == 1)
+    time.sleep(0.2)
+    os.kill(family.pid, signal.SIGTERM)
+    assert family.exit_code() == 0
+
+
 def test_a_reload_is_passed_on(start: Start) -> None:
     body = """
 def reloaded(*_):
