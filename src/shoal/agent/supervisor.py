@@ -285,9 +285,7 @@ class Supervisor:
             late = self._stop_deadline_s is not None and woken_s >= self._stop_deadline_s
             if (silent or late) and _kill(pid, signal.SIGKILL):
                 killed = True
-                self._log(
-                    "agent_killed", pid=pid, reason="silent" if silent else "did not stop in time"
-                )
+                self._log("agent_killed", pid=pid, reason="silent" if silent else "late-stop")
 
     def _read(self, pipe: int, silence: Silence, now_s: float) -> bool:
         try:
@@ -336,11 +334,11 @@ class Supervisor:
     def _log(self, event: str, **fields: str | float) -> None:
         # By hand, since json and logging would double what this process takes. No value needs
         # escaping: they are numbers and this file's own words.
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         if self._log_format == "text":
             text = " ".join(f"{name}={value}" for name, value in fields.items())
-            self._write(f"{now} warning {event} {text}\n")
+            self._write(f"{time.strftime('%H:%M:%S')}     warning {event} {text}\n")
             return
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         pairs = "".join(
             f', "{name}": "{value}"' if isinstance(value, str) else f', "{name}": {value}'
             for name, value in fields.items()

@@ -291,7 +291,7 @@ def test_an_agent_that_does_not_stop_in_time_is_killed(start: Start) -> None:
     time.sleep(0.2)
     os.kill(family.pid, signal.SIGTERM)
     assert family.exit_code() == 128 + signal.SIGKILL
-    assert "did not stop in time" in family.log.read_text(encoding="utf-8")
+    assert "late-stop" in family.log.read_text(encoding="utf-8")
 
 
 def test_a_stop_between_two_agents_starts_no_further_one(start: Start) -> None:
