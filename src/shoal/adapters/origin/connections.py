@@ -262,7 +262,10 @@ def _cause(exc: BaseException, url: URL, bounds: Bounds) -> str:
     host = f"{url.scheme}://{url.raw_authority.rpartition('@')[2]}"
     match exc:
         case aiohttp.ConnectionTimeoutError():
-            return f"could not connect to {host} within {bounds.connect_s:g} s"
+            return (
+                f"no connection to {host} within {bounds.connect_s:g} s: it cannot be reached, or "
+                f"all {MAX_CONNECTIONS} connections to it are in use"
+            )
         case TimeoutError():
             return f"no answer from {host} within {bounds.headers_s:g} s"
         case aiohttp.ClientConnectorDNSError():

@@ -48,9 +48,7 @@ def check_content(opened: Opened, spec: BlobSpec, asked: ByteRange | None, *, wh
         expected_bytes = asked.size_bytes
     length = response.headers.get("Content-Length")
     if length is not None and length != str(expected_bytes):
-        raise OriginLied(
-            f"{what}: has {length[:20]} bytes where {expected_bytes} were expected", status=status
-        )
+        raise OriginLied(f"{what}: has {length[:20]} bytes where {expected_bytes} were expected")
     _check_digest(response.headers.get("Docker-Content-Digest"), spec, what=what)
 
 

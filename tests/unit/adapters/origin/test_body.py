@@ -12,17 +12,21 @@ from shoal.adapters.origin.config import Bounds
 from shoal.core.errors import OriginError, OriginLied
 from shoal.testing.registry import EmbeddedRegistry
 from shoal.testing.registry_faults import Stall
-from unit.adapters.origin.asking import BLOB, SHORT, Right, drain, spec_of
+from unit.adapters.origin.asking import BLOB, Right, drain, spec_of
 
 
 async def test_a_slow_consumer_is_not_the_registrys_fault(
-    client: OriginClient, registry: EmbeddedRegistry
+    registry: EmbeddedRegistry,
 ) -> None:
+    bounds = Bounds(no_progress_s=0.5)
     received = 0
-    async with client.fetch(spec_of(registry), Right(), start=0, end=len(BLOB)) as chunks:
+    async with (
+        OriginClient([registry.config()], bounds=bounds) as client,
+        client.fetch(spec_of(registry), Right(), start=0, end=len(BLOB)) as chunks,
+    ):
         async for chunk in chunks:
             received += len(chunk)
-            await asyncio.sleep(SHORT.no_progress_s * 1.2)
+            await asyncio.sleep(bounds.no_progress_s * 1.2)
     assert received == len(BLOB)
 
 

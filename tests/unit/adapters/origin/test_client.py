@@ -147,22 +147,22 @@ async def test_the_type_that_the_registry_claims_is_passed_on_for_the_parser_to_
     ],
 )
 async def test_no_answer_is_an_error_that_names_the_cause(
-    client: OriginClient, registry: EmbeddedRegistry, fault: Fault, complaint: str
+    hasty_client: OriginClient, registry: EmbeddedRegistry, fault: Fault, complaint: str
 ) -> None:
     registry.fail(fault, route="ping")
     with pytest.raises(OriginError, match=complaint) as caught:
-        await client.ask(registry.config(), "GET", "/v2/", headers={})
+        await hasty_client.ask(registry.config(), "GET", "/v2/", headers={})
     assert not isinstance(caught.value, OriginLied)
 
 
 @pytest.mark.parametrize("fault", [Drip(0.05), Stall(5)])
 async def test_a_body_that_does_not_move_is_given_up(
-    client: OriginClient, registry: EmbeddedRegistry, fault: Fault
+    hasty_client: OriginClient, registry: EmbeddedRegistry, fault: Fault
 ) -> None:
     registry.content.add_image("team/app", "1", [BLOB])
     registry.fail(fault, route="manifests")
     with pytest.raises(OriginError, match=r"only \d+ bytes in 0.3 s"):
-        await client.ask(registry.config(), "GET", "/v2/team/app/manifests/1", headers={})
+        await hasty_client.ask(registry.config(), "GET", "/v2/team/app/manifests/1", headers={})
 
 
 async def test_a_registry_that_is_not_there_is_an_error_that_says_so() -> None:

@@ -1,12 +1,17 @@
 """Connections: certificates, address families, and where they must not lead."""
 
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from shoal.adapters.origin.client import OriginClient
-from shoal.adapters.origin.config import RegistryConfig
+from shoal.adapters.origin.config import Bounds, RegistryConfig
 from shoal.adapters.origin.connections import retry_after_s
 from shoal.core.errors import OriginError, OriginLied, SettingsError
 from shoal.testing.certificates import PrivateAuthority
@@ -71,7 +76,7 @@ async def test_credentials_stay_with_the_registry_when_it_redirects() -> None:
     auth = RegistryAuth(AuthMode.BASIC, {"me": Account("secret")})
     async with (
         EmbeddedRegistry(auth=auth, redirect_blobs=True) as registry,
-        OriginClient([registry.config()], bounds=SHORT) as client,
+        OriginClient([registry.config()]) as client,
     ):
         right = Right(authorization="Basic bWU6c2VjcmV0")
         spec = spec_of(registry)
@@ -127,7 +132,7 @@ async def test_a_redirect_to_an_internal_address_is_refused(target: str, complai
         port = registry.address.rpartition(":")[2]
         registry.fail(Redirect(target.format(port=port)), route="ping", times=1)
         config = registry.config()
-        async with OriginClient([config], bounds=SHORT) as client:
+        async with OriginClient([config]) as client:
             with pytest.raises(OriginError, match=complaint):
                 await client.ask(config, "GET", "/v2/", headers={})
         assert len(registry.log) == 1
@@ -211,7 +216,7 @@ async def test_an_expired_url_is_asked_for_again_once() -> None:
 async def test_storage_that_is_gone_is_looked_for_at_the_registry() -> None:
     async with (
         EmbeddedRegistry(redirect_blobs=True) as registry,
-        OriginClient([registry.config()], bounds=SHORT) as client,
+        OriginClient([registry.config()]) as client,
     ):
         spec = spec_of(registry)
         await fetched(client, spec, 0, 5)
@@ -303,3 +308,78 @@ def test_retry_after_is_seconds_or_a_date(text: str | None, expected: float | No
     headers = {} if text is None else {"Retry-After": text}
     now = datetime(2015, 10, 21, 7, 28, 0, tzinfo=UTC)
     assert retry_after_s(headers, now=now) == expected
+
+
+# --- servers that speak no HTTP ---------------------------------------------------------------
+
+
+@asynccontextmanager
+async def speaking(*parts: bytes, pause_s: float = 0.0) -> AsyncIterator[str]:
+    """Run a server that answers whatever it is asked with `parts`; give its address."""
+    answering = set()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answering.add(asyncio.current_task())
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            for part in parts:
+                writer.write(part)
+                await writer.drain()
+                await asyncio.sleep(pause_s)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.transport.abort()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        server.close()
+        for task in answering:
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
+
+
+@pytest.mark.parametrize(
+    ("parts", "complaint"),
+    [
+        ([b"SSH-2.0-OpenSSH_9\r\n"], "malformed HTTP"),
+        ([b"HTTP/1.1 200 OK\r\nA: " + b"a" * 60_000 + b"\r\n\r\n"], "malformed HTTP"),
+        ([b"HTTP/1.1 200 OK\r\n", b"A: a\r\n" * 100_000], "malformed HTTP"),
+        ([b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n"], "malformed HTTP"),
+        ([b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n"], "malformed HTTP"),
+        ([b"HTTP/1.1 100 Continue\r\n\r\n"] * 50, "closed the connection|no answer"),
+        ([], "closed the connection"),
+    ],
+)
+async def test_an_answer_that_is_no_http_is_an_error(parts: list[bytes], complaint: str) -> None:
+    async with speaking(*parts) as address:
+        config = RegistryConfig(address, url=f"http://{address}", plain_http=True)
+        async with OriginClient([config]) as client:
+            with pytest.raises(OriginError, match=complaint):
+                await client.ask(config, "GET", "/v2/", headers={})
+
+
+async def test_headers_that_drip_are_given_up() -> None:
+    parts = [bytes([byte]) for byte in b"HTTP/1.1 200 OK\r\nX: y\r\n"]
+    async with speaking(*parts, pause_s=0.05) as address:
+        config = RegistryConfig(address, url=f"http://{address}", plain_http=True)
+        async with OriginClient([config], bounds=SHORT) as client:
+            with pytest.raises(OriginError, match=r"no answer from .* within 0\.5 s"):
+                await client.ask(config, "GET", "/v2/", headers={})
+
+
+async def test_a_host_that_swallows_connections_is_given_up() -> None:
+    with socket.socket() as listener, contextlib.ExitStack() as waiting:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        for _ in range(3):  # whatever fits into the backlog: no further SYN is answered then
+            filler = waiting.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        config = RegistryConfig(address, url=f"http://{address}", plain_http=True)
+        async with OriginClient([config], bounds=Bounds(connect_s=0.3)) as client:
+            with pytest.raises(OriginError, match=r"no connection to .* within 0\.3 s"):
+                await client.ask(config, "GET", "/v2/", headers={})

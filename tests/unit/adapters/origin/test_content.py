@@ -100,9 +100,6 @@ async def test_a_manifest_is_fetched_by_its_own_route_whole_or_in_parts(
         ),
         (Truncate(500), OriginError, "cut after 500 bytes"),
         (Truncate(0), OriginError, "cut after 0 bytes"),
-        (Stall(5000), OriginError, "gave up"),
-        (Drip(0.05), OriginError, "gave up"),
-        (Hang(), OriginError, "no answer"),
         (Disconnect(), OriginError, "closed the connection"),
         (Redirect(), OriginError, "redirects"),
         (Answer(404), OriginError, "answered 404"),
@@ -126,6 +123,22 @@ async def test_a_part_that_is_not_what_was_asked_for_is_an_error_that_says_why(
     assert type(caught.value) is error
     registry.heal()
     assert await fetched(client, spec_of(registry), 10, 100_000) == BLOB[10:100_000]
+
+
+@pytest.mark.parametrize(
+    ("fault", "complaint"),
+    [
+        (Stall(5000), r"after 5000 in all: gave up"),
+        (Drip(0.05), "gave up"),
+        (Hang(), "no answer"),
+    ],
+)
+async def test_a_part_that_does_not_come_is_given_up(
+    hasty_client: OriginClient, registry: EmbeddedRegistry, fault: Fault, complaint: str
+) -> None:
+    registry.fail(fault, route="blobs")
+    with pytest.raises(OriginError, match=complaint):
+        await fetched(hasty_client, spec_of(registry), 10, 100_000)
 
 
 @pytest.mark.parametrize(
