@@ -50,7 +50,7 @@ def test_it_comes_up_quickly_and_goes_without_a_trace() -> None:
         assert traces(bed_id, folder)
         bed.nodes[0].run("curl", "-sfo", "/dev/null", f"{bed.registry.url()}/v2/")
     assert traces(bed_id, folder) == []
-    assert seconds < 5
+    assert seconds < 10  # 0.4 s on an idle machine with two cores
 
 
 def test_it_goes_without_a_trace_when_a_test_fails() -> None:

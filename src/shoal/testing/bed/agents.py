@@ -1,5 +1,6 @@
 """A Shoal agent on a node of the bed, as a process with its settings file and its log."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 import yaml
 
 from shoal.testing.bed.processes import BedError, Service, in_namespace, run
+from shoal.testing.bed.record import is_dead
 
 START_TIMEOUT_S = 20.0
 FRONT_PORT = 65001
@@ -89,6 +91,13 @@ class Agent:
 
     def kill(self) -> None:
         """SIGKILL supervisor and agent together, as when the node loses power."""
+        if self.service.running:
+            # The supervisor first, or it would start another; the agent is in a group of its own.
+            pids = self.pids()
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.service.wait_until(lambda: all(map(is_dead, pids[1:])), timeout_s=10, alive=False)
         self.service.kill()
 
     def kill_worker(self) -> None:
@@ -105,7 +114,8 @@ class Agent:
 
     def unpause(self) -> None:
         """SIGCONT everything."""
-        self.service.signal(signal.SIGCONT)
+        for pid in self.pids():
+            os.kill(pid, signal.SIGCONT)
 
     def _worker(self) -> int:
         pids = self.pids()

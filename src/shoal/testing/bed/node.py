@@ -122,10 +122,18 @@ class Node:
         self._agent.start(wait=wait)
         return self._agent
 
+    def use_small_disk(self, size_bytes: int) -> None:
+        """Give the next agent a store on a disk of its own, of this size, until it is removed."""
+        store = self.folder / "agent" / "store"
+        store.mkdir(parents=True, exist_ok=True)
+        run(["mount", "-t", "tmpfs", "-o", f"size={size_bytes},mode=700", "tmpfs", str(store)])
+
     def remove_agent(self) -> None:
         """Kill the agent, if there is one, and delete its folder with its store."""
         if self._agent is not None:
             self._agent.kill()
+            if self._agent.store.is_mount():
+                run(["umount", str(self._agent.store)])
             shutil.rmtree(self._agent.folder, ignore_errors=True)
             self._agent = None
 

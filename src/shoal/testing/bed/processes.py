@@ -134,16 +134,27 @@ class Service:
             raise BedError(f"{self.argv[0]} is not installed: run ./dev setup as root") from exc
 
     def wait_until(
-        self, ready: Callable[[], bool], *, timeout_s: float, interval_s: float = 0.02
+        self,
+        ready: Callable[[], bool],
+        *,
+        timeout_s: float,
+        interval_s: float = 0.02,
+        alive: bool = True,
     ) -> None:
         """Return once `ready()` is true.
+
+        Args:
+            ready: what is waited for.
+            timeout_s: when to give up, in seconds.
+            interval_s: how often to ask, in seconds.
+            alive: whether the program has to run for it.
 
         Raises:
             BedError: the program ended first, or `timeout_s` passed; the message ends with its log.
         """
         give_up_s = time.monotonic() + timeout_s
         while not ready():
-            if not self.running:
+            if alive and not self.running:
                 raise BedError(f"{self.name} ended with {self.exit_status}{self.tail()}")
             if time.monotonic() > give_up_s:
                 raise BedError(f"{self.name} not ready after {timeout_s:g} s{self.tail()}")

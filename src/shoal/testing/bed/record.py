@@ -95,7 +95,7 @@ class Record:
     @property
     def owner_alive(self) -> bool:
         """Whether the process that made the bed still runs."""
-        return process_start(self.owner_pid) == self.owner_start and not _is_zombie(self.owner_pid)
+        return process_start(self.owner_pid) == self.owner_start and not is_dead(self.owner_pid)
 
     def namespace(self, name: str) -> str:
         """Return the full name of this bed's namespace `name`."""
@@ -167,18 +167,19 @@ def kill_all_in(namespace: str, *, timeout_s: float = 10.0) -> None:
     give_up_s = time.monotonic() + timeout_s
     while pids := run(["ip", "netns", "pids", namespace], check=False).stdout.split():
         for pid in map(int, pids):
-            if _is_zombie(pid):
+            if is_dead(pid):
                 continue
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        if all(_is_zombie(int(pid)) for pid in pids):
+        if all(is_dead(int(pid)) for pid in pids):
             return  # dead, and waiting for their parent to say so
         if time.monotonic() > give_up_s:
             raise BedError(f"processes {' '.join(pids)} in {namespace} do not die")
         time.sleep(0.01)
 
 
-def _is_zombie(pid: int) -> bool:
+def is_dead(pid: int) -> bool:
+    """Whether process `pid` is gone, or waits only for its parent to take note."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     except OSError:

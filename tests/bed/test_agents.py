@@ -1,0 +1,55 @@
+"""Agents on the bed can be ended, hung and started again, and be given too little disk."""
+
+import time
+from collections.abc import Callable
+
+from shoal.testing.bed.bed import Bed
+from shoal.testing.bed.fresh import FreshImages
+
+
+def until(true: Callable[[], bool], *, timeout_s: float = 15.0) -> bool:
+    """Wait for something to become true; say whether it did."""
+    give_up_s = time.monotonic() + timeout_s
+    while not true():
+        if time.monotonic() > give_up_s:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_an_agent_that_is_killed_or_hangs_is_replaced_by_its_supervisor(bed: Bed) -> None:
+    node = bed.nodes[0]
+    bed.start_agents(nodes=[node])
+    agent = node.agent
+    for fault in (agent.kill_worker, agent.pause):
+        supervisor, worker = agent.pids()[:2]
+        fault()
+        assert until(lambda worker=worker: worker not in agent.pids())  # type: ignore[misc]
+        assert until(agent.is_ready)
+        assert agent.pids()[0] == supervisor
+
+
+def test_an_agent_that_was_killed_starts_again_with_what_it_had(
+    agents: Bed, fresh_image: FreshImages
+) -> None:
+    node, other = agents.nodes[:2]
+    pushed = fresh_image()
+    node.containerd.fetch(pushed.reference())
+    node.agent.kill()
+    assert not node.agent.service.running
+    node.agent.start()
+    other.containerd.fetch(pushed.reference())
+    assert pushed.copies < 1.05
+    assert any(value > 0 for value in node.agent.metrics().values())
+    assert node.agent.stop() == 0
+
+
+def test_a_pull_through_an_agent_whose_disk_is_too_small_succeeds(
+    bed: Bed, fresh_image: FreshImages
+) -> None:
+    node = bed.nodes[2]
+    node.use_small_disk(1 << 20)
+    bed.start_agents({"store": {"reserve_bytes": 0}}, nodes=[node])
+    pushed = fresh_image(layer_bytes=(1024, 8 << 20))
+    node.containerd.fetch(pushed.reference())
+    assert all(node.containerd.has_content(layer.digest) for layer in pushed.image.layers)
