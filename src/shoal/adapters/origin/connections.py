@@ -122,15 +122,17 @@ class Connections:
             is_away: check the address that `url` leads to, and send no Authorization.
 
         Raises:
-            OriginError: no answer in time, a redirect loop, or a target that is not allowed.
+            OriginError: no answer in time; or, with the redirect's status, a redirect loop or a
+                target that is not allowed.
             OriginLied: the body has a content-encoding that was not asked for.
         """
         redirect: aiohttp.ClientResponse | None = None
+        status: int | None = None  # of the last redirect, on whichever host
         until_s = asyncio.get_running_loop().time() + self._bounds.headers_s
         for _ in range(MAX_REDIRECTS + 1):
             is_home = not is_away and origin_of(url) == self._origin
             if not is_home:
-                check_target(self._registry, url, what="redirect")
+                check_target(self._registry, url, what="redirect", status=status)
             sent = {name: headers[name] for name in _FORWARDED_HEADERS if name in headers}
             if is_home and "Authorization" in headers:
                 sent["Authorization"] = headers["Authorization"]
@@ -141,17 +143,19 @@ class Connections:
                 headers=sent,
                 until_s=until_s,
                 what=what,
+                redirect_status=status,
             )
             if response.status not in _REDIRECTS or "Location" not in response.headers:
                 _check_encoding(response, what=what)
                 return Opened(response, url, redirect)
             response.close()
+            status = response.status
             url = _target(response, url, what=what)
             # Once away always away: a chain that comes back must not be given credentials by a
             # host that is not the registry's.
             is_away = is_away or origin_of(url) != self._origin
             redirect = response if is_away else redirect
-        raise OriginError(f"{what}: more than {MAX_REDIRECTS} redirects: gave up")
+        raise OriginError(f"{what}: more than {MAX_REDIRECTS} redirects: gave up", status=status)
 
     async def ask_realm(
         self, method: str, url: URL, *, headers: Mapping[str, str], body: bytes | None, what: str
@@ -181,6 +185,7 @@ class Connections:
         until_s: float,
         what: str,
         body: bytes | None = None,
+        redirect_status: int | None = None,
     ) -> aiohttp.ClientResponse:
         try:
             async with asyncio.timeout_at(until_s):
@@ -188,8 +193,13 @@ class Connections:
                     method, url, headers=headers, data=body, allow_redirects=False
                 )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
+            # A registry that sends us where we must not go is there; storage that is gone is not.
+            is_refused = isinstance(exc.__cause__, AddressRefused)
             # Not chained: aiohttp puts whole URLs into some messages, signatures and all.
-            raise OriginError(f"{what}: {_cause(exc, url, self._bounds)}") from None
+            raise OriginError(
+                f"{what}: {_cause(exc, url, self._bounds)}",
+                status=redirect_status if is_refused else None,
+            ) from None
 
 
 def tls_context(registry: RegistryConfig) -> ssl.SSLContext:

@@ -71,13 +71,16 @@ def is_exempt(registry: RegistryConfig, host: str, port: int) -> bool:
     return not allowed.isdisjoint({name, bracketed, f"{bracketed}:{port}"})
 
 
-def check_target(registry: RegistryConfig, url: URL, *, what: str) -> None:
+def check_target(
+    registry: RegistryConfig, url: URL, *, what: str, status: int | None = None
+) -> None:
     """Refuse a redirect or realm by what its URL alone shows.
 
     Args:
         registry: whose answer named the target.
         url: the target, absolute.
         what: "redirect" or "token realm", for the message.
+        status: of the answer that named it, for the error.
 
     Raises:
         OriginError: another scheme than http and https, plain HTTP that is not allowed, credentials
@@ -86,11 +89,13 @@ def check_target(registry: RegistryConfig, url: URL, *, what: str) -> None:
     host = url.raw_host
     where = f"{registry.name}: {what} to {url.scheme}://{(host or '')[:255]}"
     if url.scheme not in ("http", "https") or not host:
-        raise OriginError(f"{where} is no http or https URL")
+        raise OriginError(f"{where} is no http or https URL", status=status)
     if url.scheme == "http" and not registry.plain_http:
-        raise OriginError(f"{where} is refused: it is not encrypted and plain_http is not set")
+        raise OriginError(
+            f"{where} is refused: it is not encrypted and plain_http is not set", status=status
+        )
     if url.raw_user is not None or url.raw_password is not None:
-        raise OriginError(f"{where} is refused: its URL holds credentials")
+        raise OriginError(f"{where} is refused: its URL holds credentials", status=status)
     if is_exempt(registry, host, url.port or 0):
         return
     try:
@@ -104,7 +109,9 @@ def check_target(registry: RegistryConfig, url: URL, *, what: str) -> None:
             return
         fault = "an unusual spelling of an address"
     if fault is not None:
-        raise OriginError(f"{where} is refused: {fault}; if it is meant, add it to redirect_hosts")
+        raise OriginError(
+            f"{where} is refused: {fault}; if it is meant, add it to redirect_hosts", status=status
+        )
 
 
 class GuardedResolver(AbstractResolver):

@@ -133,8 +133,9 @@ async def test_a_redirect_to_an_internal_address_is_refused(target: str, complai
         registry.fail(Redirect(target.format(port=port)), route="ping", times=1)
         config = registry.config()
         async with OriginClient([config]) as client:
-            with pytest.raises(OriginError, match=complaint):
+            with pytest.raises(OriginError, match=complaint) as caught:
                 await client.ask(config, "GET", "/v2/", headers={})
+        assert caught.value.status == 307
         assert len(registry.log) == 1
 
 
