@@ -61,6 +61,9 @@ def test_skopeo_reads_the_layout_and_gets_every_blob(
     report = json.loads(pull(agents.nodes[0], pushed, out).stdout)
     assert report["digest"] == pushed.image.manifest_digest
     assert report["from"].startswith("agent")
+    for blob in report["blobs"]:
+        sources = [blob[f"{name}_bytes"] for name in ("origin", "peer", "cached")]
+        assert sum(sources) == blob["bytes"]
     # The manifest is kept as the registry has it, and by a tag skopeo finds OCI's types only.
     source = f"oci:{out}:{pushed.tag}" if image_format is ImageFormat.OCI else f"oci:{out}"
     inspected = skopeo("inspect", source)

@@ -113,14 +113,19 @@ def install(
 ) -> None:
     """Put the agent before these registries.
 
-    Writes certs.d/REGISTRY/hosts.toml with the agent first and everything that was there after
-    it. An existing file is kept beside as hosts.toml.shoal-backup and restored exactly by remove.
-    A second run changes nothing. containerd reads these files at every pull and is never
-    restarted. A file that is not TOML is named with its line, and nothing is changed.
+    Writes certs.d/REGISTRY/hosts.toml with the agent first and everything that
+    was there after it. An existing file is kept beside as hosts.toml.shoal-
+    backup, and remove restores it exactly. A second run changes nothing.
+    containerd reads these files at every pull and is never restarted. A file
+    that is not TOML is named with its line, and nothing is changed.
 
-    Exit codes: 0 done; 1 a file could not be written; 2 bad usage; 69 the agent accepts
-    connections and does not answer, or --wait-s ran out: nothing was written; 78 a file of
-    containerd's is not valid: nothing was changed.
+    Exit codes:
+    0 done;
+    1 a file could not be written;
+    2 bad usage;
+    69 the agent accepts connections and does not answer, or --wait-s ran out:
+    nothing was written;
+    78 a file of containerd's is not valid: nothing was changed.
     """
     names = _registries(registry)
     if not names:
@@ -146,10 +151,15 @@ def check(
 ) -> None:
     """Tell whether containerd reaches the agent, and if not, what to do.
 
-    Without --registry all registries that have Shoal's entry are looked at. Changes nothing.
+    Without --registry all registries that have Shoal's entry are looked at.
+    Changes nothing.
 
-    Exit codes: 0 all is in place; 1 something is not, and the text says what to do; 2 bad usage;
-    69 all is in place and the agent does not answer; 78 a file of containerd's is not valid.
+    Exit codes:
+    0 all is in place;
+    1 something is not, and the text says what to do;
+    2 bad usage;
+    69 all is in place and the agent does not answer;
+    78 a file of containerd's is not valid.
     """
     place = _place(containerd_dir, certs_d=certs_d, config=config)
     agent_url = _agent_url(port)
@@ -176,11 +186,15 @@ def remove(
 ) -> None:
     """Take the agent away again, without a trace.
 
-    Without --registry all registries that have Shoal's entry. Files that were there before are
-    restored exactly; files and folders that install made are removed, folders only if empty. In a
-    file that was edited since, only Shoal's entry is taken out.
+    Without --registry from all registries that have Shoal's entry. Files that
+    were there before are restored exactly; files and folders that install made
+    are removed, folders only if they are empty. In a file that was edited
+    since, only Shoal's entry is taken out.
 
-    Exit codes: 0 nothing of Shoal's is left; 1 a file could not be changed; 2 bad usage.
+    Exit codes:
+    0 nothing of Shoal's is left;
+    1 a file could not be changed;
+    2 bad usage.
     """
     names = _registries(registry)
     place = _place(containerd_dir, certs_d=certs_d, config=config, forgiving=True)

@@ -91,16 +91,22 @@ def pull_command(
         bool, typer.Option("--json", help="Print one JSON object when it is done.")
     ] = False,
 ) -> None:
-    """Pull an image through this node's agent, and from the registry only what no peer has.
+    """Pull an image through this node's agent, which asks peers before the registry.
 
-    Every byte is checked against its digest. A connection that is cut is resumed where it was;
-    layers that are in the folder already are checked and not pulled again. With --format oci an
-    interrupted pull goes on where it was. Prints the digest of the manifest.
+    Every byte is checked against its digest. A connection that is cut is resumed
+    where it was. Layers that are in the folder already are checked and not pulled
+    again, and an interrupted pull into a folder goes on where it was. Prints the
+    digest of the manifest; the rest goes to standard error.
 
-    Exit codes: 0 done; 1 the output could not be written; 2 bad usage; 65 bytes are not what the
-    digest says, nothing of them was kept; 66 no such image, or none for this platform; 69 no agent
-    answers, or neither peers nor registry could be reached; 77 the registry refuses these
-    credentials; 78 the credentials file is malformed.
+    Exit codes:
+    0 done;
+    1 the output could not be written;
+    2 bad usage;
+    65 bytes are not what the digest says: nothing of them was kept;
+    66 no such image, or none for this platform;
+    69 no agent answers, or neither peers nor registry can be reached;
+    77 the registry refuses these credentials;
+    78 the credentials file is malformed.
     """
     reference = Reference.parse(image)
     request = PullRequest(
