@@ -1,6 +1,7 @@
 """Requests to one registry and to where it redirects, each with a bound in time."""
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ MAX_CONNECTIONS = 64
 _READ_BUFFER_BYTES = 512 * 1024
 # aiohttp's default of 8 KiB leaves a signed URL with a session token (2 KiB and more) little room.
 _MAX_HEADER_BYTES = 32 * 1024
+_MAX_REDIRECT_BODY_BYTES = 16 * 1024  # Go's net/http writes some hundred
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # What callers may send on; all else a runtime sends (cookies, tracing) is none of a registry's
@@ -148,7 +150,7 @@ class Connections:
             if response.status not in _REDIRECTS or "Location" not in response.headers:
                 _check_encoding(response, what=what)
                 return Opened(response, url, redirect)
-            response.close()
+            await _put_back(response, until_s=until_s)
             status = response.status
             url = _target(response, url, what=what)
             # Once away always away: a chain that comes back must not be given credentials by a
@@ -248,6 +250,16 @@ def _session(connector: aiohttp.TCPConnector, bounds: Bounds) -> aiohttp.ClientS
             total=None, connect=bounds.connect_s, sock_connect=bounds.connect_s
         ),
     )
+
+
+async def _put_back(response: aiohttp.ClientResponse, *, until_s: float) -> None:
+    """End a redirect so that its connection can be used again: its body is a line of HTML."""
+    length = response.content_length
+    if length is not None and length <= _MAX_REDIRECT_BODY_BYTES:
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
+            async with asyncio.timeout_at(until_s):
+                await response.read()
+    response.close()
 
 
 def _target(response: aiohttp.ClientResponse, url: URL, *, what: str) -> URL:

@@ -179,6 +179,18 @@ async def test_the_storage_is_asked_directly_while_its_url_is_good() -> None:
         assert registry.counters.requests == {"GET blobs": 1, "GET storage": 5}
 
 
+async def test_a_connection_is_used_again_after_a_redirect() -> None:
+    async with (
+        EmbeddedRegistry(redirect_blobs=True) as registry,
+        OriginClient([registry.config()]) as client,
+    ):
+        for data in (b"one", b"two", b"three"):
+            await fetched(client, spec_of(registry, data), 0, 2)
+        ports = {(seen.route, seen.client_port) for seen in registry.log}
+        assert len(registry.log) == 6
+        assert len(ports) == 2
+
+
 async def test_a_signed_url_is_not_shared_between_credentials_or_repositories() -> None:
     async with (
         EmbeddedRegistry(redirect_blobs=True) as registry,
