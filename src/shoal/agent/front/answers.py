@@ -41,7 +41,6 @@ class Code(StrEnum):
 class Cause(StrEnum):
     """Why a request got no content: the `cause` of a log line and the label of a metric."""
 
-    ACCESS_REFUSED = "access-refused"
     BAD_REQUEST = "bad-request"
     BROWSER = "browser"
     CLIENT_LEFT = "client-left"

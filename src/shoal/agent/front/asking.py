@@ -120,6 +120,16 @@ def unavailable(error: OriginError) -> Refusal:
     return Refusal(str(error), cause=cause)
 
 
+def is_unreachable(error: OriginError) -> bool:
+    """Whether the registry is away: only then may what it said earlier stand in for its answer.
+
+    One that answers 429 or lies is there.
+    """
+    if isinstance(error, OriginLied):
+        return False
+    return error.status is None or error.status >= 500
+
+
 def passed_on(answer: OriginAnswer, target: Target) -> web.Response:
     """Return the registry's own answer, challenges and all."""
     headers = dict(API_VERSION)

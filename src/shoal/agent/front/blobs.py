@@ -143,9 +143,9 @@ class BlobAnswers:
         transport = exchange.request.transport
         if transport is None:
             raise ConnectionResetError("the client has left")
-        sent = 0
+        sender = FileSender(transport, stall_s=self._limits.stall_s)
         try:
-            with FileSender(transport, stall_s=self._limits.stall_s) as sender:
+            with sender:
                 await sender.flushed()
                 at = wanted.start
                 while at < wanted.end:
@@ -153,7 +153,7 @@ class BlobAnswers:
                         end = await self._readable(reader, at)
                     stretch_end = min(end, wanted.end, at + self._limits.stretch_bytes)
                     await sender.send(reader.fd, start=at, end=stretch_end)
-                    at, sent = stretch_end, sender.sent_bytes
+                    at = stretch_end
         except ConnectionError:
             self._journal.refused(
                 Cause.CLIENT_LEFT, "the client left early", fields=exchange.fields
@@ -163,12 +163,12 @@ class BlobAnswers:
             stalled = isinstance(error, ClientStalled)
             self._journal.refused(
                 Cause.CLIENT_STALLED if stalled else Cause.TRANSFER_FAILED,
-                f"cut after {sent} of {wanted.end - wanted.start} bytes: {error}",
+                f"cut after {sender.sent_bytes} of {wanted.end - wanted.start} bytes: {error}",
                 fields=exchange.fields,
             )
             raise cut(transport) from error
         finally:
-            self._journal.metrics.sent("blob", size_bytes=sent)
+            self._journal.metrics.sent("blob", size_bytes=sender.sent_bytes)
         await response.write_eof()
         return response
 

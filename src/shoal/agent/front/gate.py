@@ -8,7 +8,14 @@ from aiohttp import web
 
 from shoal.adapters.origin.client import OriginAnswer
 from shoal.agent.front.answers import Cause, Code, Refusal
-from shoal.agent.front.asking import Exchange, RegistryClient, ask, passed_on, unavailable
+from shoal.agent.front.asking import (
+    Exchange,
+    RegistryClient,
+    ask,
+    is_unreachable,
+    passed_on,
+    unavailable,
+)
 from shoal.agent.tasks import Tasks
 from shoal.core.blob import MAX_BLOB_BYTES, ContentKind
 from shoal.core.digest import Digest
@@ -119,7 +126,8 @@ class Gate:
             return access.facts
         answer = await self._head(exchange, digest)
         if isinstance(answer, OriginError):
-            if access.standing is Standing.LAPSED and access.facts.length_bytes is not None:
+            known = access.facts.length_bytes is not None
+            if access.standing is Standing.LAPSED and known and is_unreachable(answer):
                 return access.facts
             raise unavailable(answer)
         if answer.status == 200:

@@ -19,7 +19,14 @@ from aiohttp import web
 
 from shoal.adapters.origin.client import OriginAnswer
 from shoal.agent.front.answers import API_VERSION, Cause, Code, Refusal
-from shoal.agent.front.asking import Exchange, RegistryClient, ask, passed_on, unavailable
+from shoal.agent.front.asking import (
+    Exchange,
+    RegistryClient,
+    ask,
+    is_unreachable,
+    passed_on,
+    unavailable,
+)
 from shoal.agent.front.gate import Gate, content_length
 from shoal.agent.front.journal import Journal
 from shoal.agent.front.limits import FrontLimits
@@ -27,7 +34,7 @@ from shoal.agent.front.small_content import read_whole
 from shoal.agent.ports import Transfers
 from shoal.core.blob import BlobSpec, ContentKind
 from shoal.core.digest import Digest
-from shoal.core.errors import BadInput, OriginError, OriginLied, ShoalError
+from shoal.core.errors import BadInput, OriginError, ShoalError
 from shoal.core.oci.manifests import (
     ACCEPT_MANIFESTS,
     MANIFEST_MEDIA_TYPES,
@@ -100,7 +107,7 @@ class ManifestAnswers:
                 # containerd would now ask for the whole of it: so do we, and have it at hand.
                 answer = await self._ask(exchange, "GET")
         except OriginError as error:
-            if not _is_unreachable(error):
+            if not is_unreachable(error):
                 raise unavailable(error) from error
             stale = await self._stale(exchange, tag)
             if stale is None:
@@ -129,7 +136,7 @@ class ManifestAnswers:
         try:
             answer = await self._ask(exchange, exchange.request.method)
         except OriginError as error:
-            lapsed = access.standing is Standing.LAPSED
+            lapsed = access.standing is Standing.LAPSED and is_unreachable(error)
             content = await self._known(exchange, digest, access) if lapsed else None
             if content is None:
                 raise unavailable(error) from error
@@ -223,12 +230,6 @@ def _says_enough(head: OriginAnswer) -> bool:
         and content_length(head) is not None
         and bare_media_type(head.headers.get("Content-Type")) in MANIFEST_MEDIA_TYPES
     )
-
-
-def _is_unreachable(error: OriginError) -> bool:
-    if isinstance(error, OriginLied):
-        return False
-    return error.status is None or error.status >= 500
 
 
 def _claimed(head: OriginAnswer, wanted: Digest | None) -> _Content:

@@ -13,11 +13,14 @@ import asyncio
 import os
 from types import TracebackType
 
+from shoal.agent.front.page_cache import fetch, is_cached
 from shoal.core.errors import ShoalError
 
 # One call sends no more than this, so that a fast client cannot keep the loop to itself. Larger
 # calls gained nothing: bench/results/warm.md.
 _CALL_BYTES = 2 * 1024 * 1024
+# So much is looked for in the page cache at a time, and read from the disk if it is not there.
+_STRETCH_BYTES = 4 * 1024 * 1024
 
 
 class ClientStalled(ShoalError):
@@ -91,8 +94,16 @@ class FileSender:
             ConnectionError: the client has left.
             OSError: the file cannot be read, or ends before `end`.
         """
+        while start < end:
+            stretch_end = min(end, start + _STRETCH_BYTES)
+            if not is_cached(file_fd, start, stretch_end):
+                await asyncio.to_thread(fetch, file_fd, start, stretch_end)
+            await self._send_stretch(file_fd, start, stretch_end)
+            start = stretch_end
+
+    async def _send_stretch(self, file_fd: int, start: int, end: int) -> None:
         self._file_fd, self._position, self._end = file_fd, start, end
-        if start >= end or self._send_once():
+        if self._send_once():
             return
         self._done = self._loop.create_future()
         self._loop.add_writer(self._socket_fd, self._on_writable)

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -153,3 +154,22 @@ async def test_cancelling_leaves_nothing_registered(file_fd: int) -> None:
             break
         await asyncio.sleep(0.01)
     assert len(os.listdir("/proc/self/fd")) == descriptors  # noqa: PTH208
+
+
+async def test_what_is_not_in_the_page_cache_is_sent_too(tmp_path: Path) -> None:
+    path = tmp_path / "content"
+    path.write_bytes(DATA)
+    fd = os.open(path, os.O_RDONLY)
+    os.fsync(fd)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+    async def job(transport: asyncio.Transport) -> None:
+        with FileSender(transport, stall_s=5.0) as sender:
+            await sender.send(fd, start=0, end=len(DATA))
+
+    try:
+        async with client_of(job) as (reader, ended):
+            assert await reader.read(-1) == DATA
+            await ended
+    finally:
+        os.close(fd)
