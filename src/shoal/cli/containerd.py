@@ -114,10 +114,10 @@ def install(
     """Put the agent before these registries.
 
     Writes certs.d/REGISTRY/hosts.toml with the agent first and everything that
-    was there after it. An existing file is kept beside as hosts.toml.shoal-
-    backup, and remove restores it exactly. A second run changes nothing.
-    containerd reads these files at every pull and is never restarted. A file
-    that is not TOML is named with its line, and nothing is changed.
+    was there after it. An existing file is kept as hosts.toml.shoal-backup, and
+    remove restores it exactly. A second run changes nothing. containerd reads
+    these files at every pull and is never restarted. A file that is not TOML is
+    named with its line, and nothing is changed.
 
     Exit codes:
     0 done;

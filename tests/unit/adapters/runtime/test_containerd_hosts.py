@@ -352,7 +352,7 @@ def plant(certs_d: Path, folders: dict[str, dict[str, Node]]) -> None:
                 os.utime(path, ns=(node.mtime_ns, node.mtime_ns))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     folders=TREES,
     runs=st.lists(
