@@ -5,6 +5,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -160,8 +161,11 @@ class Front:
                 _log.warning("front_drain_cut", extra={"requests": self._active})
             # What is left is cut: the clients resume elsewhere.
             await server.shutdown(timeout=0.5)
-        for listener in self._listeners:
-            await listener.wait_closed()
+        # From Python 3.12 on this waits for every connection too.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                for listener in self._listeners:
+                    await listener.wait_closed()
         self._listeners.clear()
         await self._tasks.end()
 
