@@ -196,6 +196,8 @@ class Agent:
                 run.count for e in swarm.exchanges.values() for run in e.runs.values() if run.leased
             ),
             leases_granted=swarm.tracker.granted,
+            leases_lapsed=swarm.tracker.lapsed,
+            pieces_doubted=swarm.tracker.doubted,
             peers_connected=node.network.links,
             members=len(swarm.site.members),
             store_used_bytes=self.store.used_bytes(),
@@ -220,7 +222,7 @@ class Agent:
                 str(exchange.spec.digest)[:19],
                 exchange.tracker or "",
                 len(exchange.neighbours),
-                exchange.requests(),
+                exchange.requests,
                 len(exchange.runs),
                 "yes" if exchange.wanted else "no",
             )

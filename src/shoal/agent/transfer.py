@@ -16,6 +16,7 @@ from shoal.core.errors import TransferFailed
 from shoal.core.peer import PeerId
 
 HASH_STRETCH_BYTES = 4 * MIB  # hashed in one thread job; progress is seen between jobs
+HASH_LEAST_BYTES = 2 * MIB  # of a stretch that is not the last
 READ_BYTES = 1 * MIB
 GRANTS_MOST = 32  # credentials remembered for one blob; the latest are tried first
 
@@ -106,8 +107,9 @@ class Transfer:
         if self._hashing is not None or self.verified or self.failure is not None:
             return
         ready = self._pieces_from(self._hashed_pieces)
-        if not ready and self._hashed_pieces < self.spec.pieces:
-            return
+        rest = self.spec.pieces - self._hashed_pieces
+        if ready < rest and ready * self.spec.piece_bytes < HASH_LEAST_BYTES:
+            return  # a thread job costs as much as hashing some hundred kilobytes
         count = min(ready, max(1, HASH_STRETCH_BYTES // self.spec.piece_bytes))
         loop = asyncio.get_running_loop()
         job = loop.run_in_executor(self.executor, self._hash, self._hashed_pieces, count)

@@ -1,6 +1,6 @@
 """What a blob is called in a swarm, and how it is cut into pieces."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
 
@@ -19,6 +19,8 @@ TARGET_PIECES = 256
 # Source: issue of record "blobs from 0 bytes to 20 GB"; the next power of two above, so that a
 # manifest that claims more is refused before anything is allocated for it.
 MAX_BLOB_BYTES = 32 * 1024 * MIB
+
+TAG_BYTES = 16
 
 
 class ContentKind(StrEnum):
@@ -51,22 +53,25 @@ class BlobSpec:
     digest: Digest
     length_bytes: int
     kind: ContentKind = ContentKind.BLOB
+    # Derived once, since every message about the blob asks for them.
+    piece_bytes: int = field(init=False, compare=False, repr=False)
+    """Length of every piece but the last, in bytes."""
+    pieces: int = field(init=False, compare=False, repr=False)
+    """Number of pieces; 0 for an empty blob."""
+    tag: "BlobTag" = field(init=False, compare=False, repr=False)
+    """Sixteen bytes that name this blob in peer messages."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.length_bytes <= MAX_BLOB_BYTES:
             raise BadInput(
                 f"{self.digest}: length {self.length_bytes} is outside 0..{MAX_BLOB_BYTES}"
             )
-
-    @property
-    def piece_bytes(self) -> int:
-        """Length of every piece but the last, in bytes."""
-        return piece_length_for(self.length_bytes)
-
-    @property
-    def pieces(self) -> int:
-        """Number of pieces; 0 for an empty blob."""
-        return -(-self.length_bytes // self.piece_bytes)
+        piece_bytes = piece_length_for(self.length_bytes)
+        text = f"{self.registry} {self.digest} {self.length_bytes} {piece_bytes} {self.kind}"
+        tag = BlobTag(blake2b(text.encode(), digest_size=TAG_BYTES).digest())
+        object.__setattr__(self, "piece_bytes", piece_bytes)
+        object.__setattr__(self, "pieces", -(-self.length_bytes // piece_bytes))
+        object.__setattr__(self, "tag", tag)
 
     def offset(self, piece: int) -> int:
         """Where `piece` begins, in bytes from the blob's start."""
@@ -75,12 +80,6 @@ class BlobSpec:
     def size(self, piece: int) -> int:
         """Length of `piece` in bytes."""
         return min(self.piece_bytes, self.length_bytes - self.offset(piece))
-
-    @property
-    def tag(self) -> "BlobTag":
-        """Sixteen bytes that name this blob in peer messages."""
-        text = f"{self.registry} {self.digest} {self.length_bytes} {self.piece_bytes} {self.kind}"
-        return BlobTag(blake2b(text.encode(), digest_size=16).digest())
 
 
 class BlobTag(bytes):

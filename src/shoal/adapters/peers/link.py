@@ -143,26 +143,37 @@ class Link:
         return bool(self._control or self._uploads or self._rest)
 
     def _want_to_write(self) -> None:
-        if not self._writing:
-            self._writing = True
+        """Send now if the kernel takes it, else when it does."""
+        if self._writing:
+            return
+        self._writing = True
+        self._loop.call_soon(self._write_first)
+
+    def _write_first(self) -> None:
+        if not self.closed and not self._write_turn():
             self._loop.add_writer(self._sock.fileno(), self._writable)
 
     def _writable(self) -> None:
+        if self._write_turn() and not self.closed:
+            self._loop.remove_writer(self._sock.fileno())
+
+    def _write_turn(self) -> bool:
+        """Send until the kernel takes no more or it is others' turn; return whether all is sent."""
         try:
             turn = TURN_BYTES
             while turn > 0:
                 sent = self._write_some()
                 if sent < 0:
                     self._writing = False
-                    self._loop.remove_writer(self._sock.fileno())
-                    return
+                    return True
                 turn -= sent
                 self.sent_bytes += sent
                 self.spoke_s = self._loop.time()
         except BlockingIOError:
-            return
+            return False
         except OSError as error:
             self.close(f"sending failed: {error.strerror or error}")
+        return False
 
     def _write_some(self) -> int:
         """Send the next stretch; return its bytes, or -1 when nothing is left to send."""

@@ -150,8 +150,11 @@ class PeerNetwork:
         self._greet(Link(sock, self, initiator=True, remote_host=at.host), peer)
 
     def _greet(self, link: Link, dialed: PeerId | None) -> None:
+        # Who dialed speaks first and is answered only when it is taken: so neither end believes
+        # in a connection that the other has refused.
         self._greeting[link] = dialed
-        link.send(Hello(self.me))
+        if dialed is not None:
+            link.send(Hello(self.me))
 
     def _hello_arrived(self, link: Link, hello: Hello) -> None:
         dialed = self._greeting[link]
@@ -164,8 +167,6 @@ class PeerNetwork:
         elif Endpoint.parse(hello.peer).host != link.remote_host:
             link.close(f"calls itself {hello.peer} but comes from {link.remote_host}")
         else:
-            del self._greeting[link]
-            link.peer = hello.peer
             self._adopt(link, hello.peer)
 
     def _adopt(self, link: Link, peer: PeerId) -> None:
@@ -173,13 +174,16 @@ class PeerNetwork:
         if present is not None:
             # Both dialed each other: the connection of the smaller name stays, on both ends.
             if self._initiator(present, peer) < self._initiator(link, peer):
-                link.peer = None
                 link.close("a connection to this peer stands already")
                 return
             present.peer = None
             present.close("replaced by a newer connection")
             self._owner.peer_lost(peer, "replaced by a newer connection", failed=False)
+        del self._greeting[link]
+        link.peer = peer
         self._links[peer] = link
+        if not link.initiator:
+            link.send(Hello(self.me))
         self._owner.peer_connected(peer)
 
     def _initiator(self, link: Link, peer: PeerId) -> PeerId:

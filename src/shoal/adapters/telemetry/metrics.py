@@ -47,6 +47,14 @@ class Levels:
     leases_granted: float = _level(
         "Leases that this node, as tracker, has given out.", counter=True
     )
+    leases_lapsed: float = _level(
+        "Leases that this node, as tracker, took back because their holder showed no progress.",
+        counter=True,
+    )
+    pieces_doubted: float = _level(
+        "Pieces that this node, as tracker, leased anew because nobody could get them from a peer.",
+        counter=True,
+    )
     peers_connected: float = _level("Peers that a connection is open with.")
     members: float = _level("Members of the site that this node knows, itself included.")
     store_used_bytes: float = _level("Bytes that whole and partial blobs take in the store.")

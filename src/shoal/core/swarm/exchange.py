@@ -68,6 +68,7 @@ class Exchange:
     joined: dict[PeerId, None] = field(default_factory=dict)  # those that were sent a Join
     in_flight: dict[int, list[Fetch]] = field(default_factory=dict)
     in_flight_bits: int = 0
+    requests: int = 0  # out at neighbours
     runs: dict[int, RegistryRun] = field(default_factory=dict)
     holders: list[int] = field(default_factory=list)  # neighbours that hold each piece
 
@@ -111,13 +112,14 @@ class Exchange:
         """End the exchange with `peer`; what was asked of it is free to be asked elsewhere."""
         self.introduced.pop(peer, None)
         self.joined.pop(peer, None)
-        neighbour = self.neighbours.pop(peer, None)
+        neighbour = self.neighbours.get(peer)
         if neighbour is None:
             return
-        for piece in bitmap.members(neighbour.held):
-            self.holders[piece] -= 1
         for piece in list(neighbour.asked):
             self.unask(piece, peer)
+        for piece in bitmap.members(neighbour.held):
+            self.holders[piece] -= 1
+        del self.neighbours[peer]
 
     def ask(self, piece: int, source: PeerId, now_s: float) -> None:
         """Record that `piece` was asked of `source`."""
@@ -125,6 +127,7 @@ class Exchange:
         self.in_flight_bits |= 1 << piece
         if source != REGISTRY:
             self.neighbours[source].asked.add(piece)
+            self.requests += 1
 
     def unask(self, piece: int, source: PeerId) -> None:
         """`source` will not (or need not) send `piece`."""
@@ -137,8 +140,9 @@ class Exchange:
                 del self.in_flight[piece]
                 self.in_flight_bits &= ~(1 << piece)
         neighbour = self.neighbours.get(source)
-        if neighbour is not None:
-            neighbour.asked.discard(piece)
+        if neighbour is not None and piece in neighbour.asked:
+            neighbour.asked.remove(piece)
+            self.requests -= 1
 
     def progressed(self, piece: int, source: PeerId, now_s: float) -> list[PeerId]:
         """Bytes of `piece` came from `source`; return the others it need no longer come from."""
@@ -159,10 +163,6 @@ class Exchange:
         for source in sources:
             self.unask(piece, source)
         return sources
-
-    def requests(self) -> int:
-        """How many requests are out at neighbours."""
-        return sum(len(neighbour.asked) for neighbour in self.neighbours.values())
 
     def stalled(self, now_s: float, *, stall_s: float) -> Iterator[tuple[int, Fetch]]:
         """Yield the pieces whose only fetch has shown no progress for `stall_s`."""
@@ -186,3 +186,4 @@ class Exchange:
             for piece in neighbour.asked:
                 assert any(f.source == peer for f in self.in_flight[piece])
         assert counted == self.holders
+        assert self.requests == sum(len(n.asked) for n in self.neighbours.values())

@@ -516,11 +516,10 @@ class Swarm:
 
     def _work(self) -> None:
         """Ask neighbours and the registry for what is missing, first opened blob first."""
-        requests = sum(exchange.requests() for exchange in self.exchanges.values())
-        fetches = sum(
-            len(exchange.runs) + (exchange.lease_asked_s is not None)
-            for exchange in self.exchanges.values()
-        )
+        requests = fetches = 0
+        for exchange in self.exchanges.values():
+            requests += exchange.requests
+            fetches += len(exchange.runs) + (exchange.lease_asked_s is not None)
         for exchange in self.exchanges.values():
             if not self._fetching(exchange):
                 continue

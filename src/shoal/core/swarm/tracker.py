@@ -103,6 +103,8 @@ class Tracker:
     policy: Policy
     tables: dict[BlobTag, Table] = field(default_factory=dict)
     granted: int = 0  # leases so far, of all blobs
+    lapsed: int = 0  # leases taken back for want of progress
+    doubted: int = 0  # pieces leased anew though a node says that it has them
 
     def announced(self, peer: PeerId, message: Announce, *, now_s: float) -> Replies:
         """A node says that it wants or has a blob: remember, and introduce."""
@@ -167,6 +169,7 @@ class Tracker:
                 participant.held &= ~bit
             table.available &= ~bit
             table.lapses[piece] = 1
+            self.doubted += 1
         self._lapse(table, now_s)
 
     def lease_progressed(self, peer: PeerId, message: LeaseProgress, *, now_s: float) -> Replies:
@@ -257,6 +260,7 @@ class Tracker:
             )
             if now_s - lease.progress_s > self.policy.lease_patience_s * 2**lapses:
                 del table.leases[key]
+                self.lapsed += 1
                 for piece in bitmap.members(lease.open_pieces):
                     table.lapses[piece] = table.lapses.get(piece, 0) + 1
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from shoal.core import bitmap
-from shoal.core.blob import BlobSpec, BlobTag, ContentKind
+from shoal.core.blob import TAG_BYTES, BlobSpec, BlobTag, ContentKind
 from shoal.core.digest import HEX_LENGTHS, Digest
 from shoal.core.errors import BadInput, PeerFault
 from shoal.core.peer import PeerId
@@ -40,7 +40,6 @@ from shoal.core.wire.messages import (
 MAX_FRAME_BYTES: Final = 64 * 1024
 HEAD: Final = struct.Struct(">IB")
 HASH_BYTES: Final = 32
-TAG_BYTES: Final = 16
 
 # A block is what a connection sends before it looks whether a control message waits: 10 ms of a
 # 100 Mbit/s link. The receiver refuses longer ones, since it reserves a buffer for each.
