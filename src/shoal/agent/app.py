@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
@@ -41,6 +42,7 @@ from shoal.core.endpoint import Endpoint
 from shoal.core.errors import SettingsError
 from shoal.core.peer import PeerId
 from shoal.core.swarm import events as on
+from shoal.core.swarm.policy import DEFAULT
 from shoal.core.trust.access import AccessTable
 
 if TYPE_CHECKING:
@@ -107,6 +109,13 @@ class Agent:
                 executor=self.executor,
                 metrics=self.metrics,
                 on_give_up=transfers.gave_up,
+                policy=replace(
+                    DEFAULT,
+                    neighbours=settings.swarm.neighbours,
+                    neighbours_most=2 * settings.swarm.neighbours,
+                    registry_fetches=settings.swarm.registry_fetches,
+                    released_s=settings.swarm.linger_s,
+                ),
             )
             transfers.attach(node)
             self.metrics.read_levels_from(lambda: self._levels(node))
@@ -158,7 +167,7 @@ class Agent:
         membership = self.settings.membership
         sources: list[Discovery] = [
             StaticDiscovery(
-                [Endpoint.parse(member) for member in membership.static],
+                self.settings.static_members,
                 refresh_s=membership.dns_refresh_s,
                 timeout_s=membership.dns_timeout_s,
             )
@@ -266,7 +275,7 @@ def own_address(settings: AgentSettings) -> str:
     """
     if settings.peer.address is not None:
         return str(settings.peer.address)
-    members = [Endpoint.parse(member) for member in settings.membership.static]
+    members = settings.static_members
     own = {
         member.host
         for member in members

@@ -234,7 +234,8 @@ class Node:
             raise PeerFault(f"piece {piece} of a blob of {spec.pieces}")
 
         def done(hash_: bytes | None, reason: str) -> None:
-            self._incoming.pop((peer, spec.tag, piece), None)
+            if (incoming := self._incoming.pop((peer, spec.tag, piece), None)) is not None:
+                incoming.release()
             transfer.unclaim(piece, writer)
             self.network.resume_reading()
             if hash_ is not None:

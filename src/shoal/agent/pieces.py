@@ -80,6 +80,9 @@ class PieceWriter:
 
     def put(self, buffers: Buffers, written: Callable[[], None]) -> None:
         """Take the next bytes of the piece; `written` is called when they may be reused."""
+        if self._over:
+            written()  # overtaken meanwhile: these bytes must not reach the file
+            return
         self._put_s = self._loop.time()
         self._queue.append((buffers, written))
         self._pump()
@@ -187,7 +190,11 @@ class IncomingPiece:
 
     def abandon(self, reason: str) -> None:
         """No more blocks will come."""
+        self.release()
+        self._writer.abandon(reason)
+
+    def release(self) -> None:
+        """Give the buffer back, when nothing more is received into it."""
         if self._segment is not None:
             self._segments.give(self._segment)
             self._segment = None
-        self._writer.abandon(reason)

@@ -20,7 +20,6 @@ from shoal.agent.settings_types import (
     HostName,
     Member,
     Port,
-    Rate,
     RedirectHost,
     RegistryName,
     Seconds,
@@ -211,14 +210,8 @@ class SwarmSettings(Section):
     max_transfers: Count = 128
     """Blobs that arrive at once; more wait their turn. As many as the layers of a few images."""
 
-    download_limit_bytes_per_s: Rate = 0
-    """Bytes a second that this node takes from peers and registries together; 0: no limit."""
-
-    upload_limit_bytes_per_s: Rate = 0
-    """Bytes a second that this node gives to peers; 0: no limit."""
-
-    origin_connections: Count = 4
-    """Connections to a registry for one blob. A few hide the round trip; more are unkind to it."""
+    registry_fetches: Count = 2
+    """Requests to registries at once on this node: the second hides the gap between two."""
 
     linger_s: Seconds = 30.0
     """Seconds for which a blob still arrives after its last client has left, unless peers need it.

@@ -29,6 +29,7 @@ class Sources:
     origin_bytes: int = 0
     peer_bytes: int = 0
     cached_bytes: int = 0
+    checked_bytes: int = 0  # hashed towards the whole digest
 
 
 @dataclass(slots=True)
@@ -46,6 +47,7 @@ class Transfer:
     sources: Sources = field(init=False)
     readers: set["TransferReader"] = field(default_factory=set)
     writers: dict[int, "PieceWriter"] = field(default_factory=dict)
+    wanted: bool = False  # the swarm was told of it
     verified: bool = False
     failure: str | None = None
     _sha: "hashlib._Hash" = field(init=False)
@@ -136,6 +138,9 @@ class Transfer:
             self.fail(f"cannot be read back: {error}")
             return
         self._hashed_pieces += count
+        self.sources.checked_bytes = min(
+            self.spec.offset(self._hashed_pieces), self.spec.length_bytes
+        )
         if self._hashed_pieces < self.spec.pieces:
             self.hash_on()
             return

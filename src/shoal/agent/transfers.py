@@ -186,6 +186,7 @@ class TransferManager:
         exchange = self._swarm.swarm.exchanges.get(spec.tag)
         if exchange is None or not exchange.wanted or spec.tag in self._idle:
             self._idle.discard(spec.tag)
+            transfer.wanted = True
             alone = spec.tag in self._suspects
             self._swarm.tell(on.BlobWanted(spec, transfer.held, alone))
 
@@ -225,7 +226,8 @@ class TransferManager:
             if transfer.failure is not None and not transfer.readers:
                 self._end(transfer, "failed")
             elif (
-                not transfer.readers
+                transfer.wanted
+                and not transfer.readers
                 and not transfer.verified
                 and (exchange is None or self._swarm.swarm.abandoned(tag))
             ):

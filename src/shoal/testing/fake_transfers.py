@@ -22,6 +22,7 @@ class FakeBlob:
     origin_bytes: int = 0
     peer_bytes: int = 0
     cached_bytes: int = 0
+    checked_bytes: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property

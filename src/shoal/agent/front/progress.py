@@ -36,6 +36,11 @@ class Sources(Protocol):
         """Bytes that the store had when the transfer began."""
         ...
 
+    @property
+    def checked_bytes(self) -> int:
+        """Bytes that were hashed towards the whole digest: work, though no byte arrives."""
+        ...
+
 
 # Returns the sources of a blob, None if it is neither stored nor arriving.
 SourcesOf = Callable[[Digest], Sources | None]
@@ -52,9 +57,11 @@ class Progress:
         return self._sources(digest) if self._sources is not None else None
 
     def arrived_bytes(self, digest: Digest) -> int:
-        """Return how many bytes have arrived; 0 if that is not known."""
+        """Return a count that grows with every byte of progress; 0 if that is not known."""
         sources = self.sources(digest)
-        return 0 if sources is None else sources.origin_bytes + sources.peer_bytes
+        if sources is None:
+            return 0
+        return sources.origin_bytes + sources.peer_bytes + sources.checked_bytes
 
 
 async def readable_while_progressing(

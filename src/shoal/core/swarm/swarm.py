@@ -275,6 +275,10 @@ class Swarm:
             exchange.retry_at_s = self.site.now_s + max(
                 retry_s, 0.25 * 2 ** min(5, exchange.registry_failures)
             )
+        elif run.done < run.count:
+            # Somebody else was writing the same pieces; look again shortly whether they came.
+            outcome = say.LeaseOutcome.DECLINED
+            exchange.retry_at_s = self.site.now_s + self.policy.stall_s
         if run.leased and exchange.tracker is not None:
             self._end_lease(
                 exchange.tracker, event.tag, run.first, run.done, outcome, min(retry_s, 3600.0)

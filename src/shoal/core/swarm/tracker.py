@@ -50,6 +50,7 @@ class Participant:
     wants: bool
     seen_s: float
     denied: bool = False  # the registry refuses its credential for this blob
+    declined: bool = False  # wants no lease until it asks for one
 
 
 @dataclass(slots=True)
@@ -152,6 +153,7 @@ class Tracker:
         if table is None or known is None or known.denied:
             return [(peer, LeaseNone(message.tag))]
         known.seen_s = now_s
+        known.declined = False
         if message.stuck_piece >= 0:
             self._lapse_stuck(table, message.stuck_piece, now_s)
         table.waiting[peer] = None
@@ -191,6 +193,8 @@ class Tracker:
         known = table.participants.get(peer)
         if lease is not None:
             self._done(table, lease, message.done)
+        if message.outcome is LeaseOutcome.DECLINED and known is not None:
+            known.declined = True
         if message.outcome is LeaseOutcome.DENIED and known is not None:
             known.denied = True
             table.waiting.pop(peer, None)
@@ -293,7 +297,9 @@ class Tracker:
                 return peer
         if table.leases:
             return None  # somebody is at work and will ask again
-        idle = [p for p, k in table.participants.items() if k.wants and not k.denied]
+        idle = [
+            p for p, k in table.participants.items() if k.wants and not (k.denied or k.declined)
+        ]
         return self.rng.choice(idle) if idle else None
 
     def _run_length(self, table: Table, leasable: int) -> int:
