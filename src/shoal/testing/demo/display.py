@@ -54,11 +54,12 @@ class Bars:
         self._image_bytes = image_bytes
         self._progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
+            BarColumn(bar_width=None),
             DownloadColumn(),
             TransferSpeedColumn(),
             TextColumn("{task.fields[note]}"),
             console=console,
+            expand=True,  # the bars take what the words leave of the terminal
         )
         self._bars = [self._progress.add_task(name, total=image_bytes, note="") for name in names]
         self._registry = self._progress.add_task("registry", total=image_bytes, note="")

@@ -1,5 +1,6 @@
 """How to pull from a demo that is left running."""
 
+import textwrap
 from pathlib import Path
 
 from shoal.core.reference import Reference
@@ -31,7 +32,7 @@ def hints(
     """Return commands that pull from the demo's nodes."""
     front = addresses.nodes[0].front
     layer = max(image.layers, key=lambda layer: layer.size_bytes)
-    toml = "".join(f"    {line}\n" for line in hosts_toml(addresses).splitlines())
+    toml = textwrap.indent(hosts_toml(addresses), "    ")
     name = f"{reference.registry}/{reference.repository}:{reference.tag}"
     query = f"?ns={reference.registry}"
     url = f"http://{front}/v2/{reference.repository}"
@@ -41,8 +42,9 @@ It is all running. {_others(addresses)}
 docker:
     docker pull {front}/{name}
 
-containerd, with {hosts_folder / reference.registry}/hosts.toml:
-{toml}  by itself, or for a whole containerd from the folder that its config_path names:
+containerd, told by {reference.registry}/hosts.toml in the folder below (crictl and kubelets need it in
+the folder that containerd's config_path names):
+{toml}
     sudo ctr images pull --hosts-dir {hosts_folder} {name}
 
 skopeo:
