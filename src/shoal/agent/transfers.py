@@ -139,6 +139,8 @@ class TransferManager:
             if stored is not None:
                 stored.close()
                 continue
+            if spec.tag in self._closing:
+                continue
             try:
                 transfer = await self._begin(spec)
             except ShoalError as error:
@@ -156,6 +158,8 @@ class TransferManager:
     # --- a transfer's life --------------------------------------------------------------------
 
     async def _begin(self, spec: BlobSpec) -> Transfer:
+        if (transfer := self.active.get(spec.tag)) is not None:
+            return transfer  # begun by somebody else since the caller looked
         opening = self._opening.get(spec.tag)
         if opening is None:
             if len(self.active) + len(self._opening) >= self._most:
