@@ -9,7 +9,6 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -38,6 +37,7 @@ from shoal.agent.pulse import pulse
 from shoal.agent.settings import AgentSettings, RegistrySettings
 from shoal.agent.tasks import Tasks
 from shoal.agent.transfers import TransferManager
+from shoal.agent.workers import Workers
 from shoal.core.endpoint import Endpoint
 from shoal.core.errors import SettingsError
 from shoal.core.peer import PeerId
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("shoal.agent")
 
 # Hashing and the disk: more threads than cores, since some wait for the disk.
-WORKER_THREADS = 6
+WORKER_THREADS = 4
 SWEEP_INTERVAL_S = 1.0
 
 
@@ -67,7 +67,6 @@ class Agent:
         """
         self.settings = settings
         self.metrics = Metrics(CollectorRegistry(), version=__version__)
-        self.executor = ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="shoal")
         self.store = DiskStore(
             settings.store.path,
             quota_bytes=settings.store.quota_bytes,
@@ -88,7 +87,8 @@ class Agent:
         settings = self.settings
         async with AsyncExitStack() as stack:
             stack.callback(self.store.close)
-            stack.callback(self.executor.shutdown, wait=True, cancel_futures=True)
+            workers = Workers(WORKER_THREADS)
+            stack.callback(workers.stop)
             stack.callback(self.holdings.close)
             origin = await stack.enter_async_context(
                 OriginClient([_registry_config(r) for r in settings.registries])
@@ -98,7 +98,7 @@ class Agent:
             transfers = TransferManager(
                 store=self.store,
                 holdings=self.holdings,
-                executor=self.executor,
+                workers=workers,
                 metrics=self.metrics,
                 most=settings.swarm.max_transfers,
             )
@@ -106,7 +106,7 @@ class Agent:
                 me=me,
                 origin=origin,
                 holdings=self.holdings,
-                executor=self.executor,
+                workers=workers,
                 metrics=self.metrics,
                 on_give_up=transfers.gave_up,
                 policy=replace(

@@ -10,7 +10,6 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
 from shoal.adapters.peers.link import PieceUpload
@@ -22,6 +21,7 @@ from shoal.agent.ports import Origin
 from shoal.agent.registry_runs import RegistryRuns
 from shoal.agent.tasks import Tasks
 from shoal.agent.transfer import Transfer
+from shoal.agent.workers import Workers
 from shoal.core.blob import BlobSpec, BlobTag
 from shoal.core.errors import PeerFault
 from shoal.core.peer import PeerId
@@ -46,7 +46,7 @@ class Node:
         me: PeerId,
         origin: Origin,
         holdings: Holdings,
-        executor: ThreadPoolExecutor,
+        workers: Workers,
         metrics: Metrics,
         on_give_up: Callable[[BlobTag, str], None],
         policy: Policy = DEFAULT,
@@ -57,13 +57,13 @@ class Node:
         self.transfers: dict[BlobTag, Transfer] = {}
         self.tasks = Tasks()
         self._holdings = holdings
-        self._executor = executor
+        self._workers = workers
         self._metrics = metrics
         self._on_give_up = on_give_up
         self._segments = Segments()
         self._incoming: dict[tuple[PeerId, BlobTag, int], IncomingPiece] = {}
         self._runs = RegistryRuns(
-            origin=origin, executor=executor, metrics=metrics, tell=self.tell, stored=self.stored
+            origin=origin, workers=workers, metrics=metrics, tell=self.tell, stored=self.stored
         )
         self._ticking: asyncio.TimerHandle | None = None
         self._queue: list[on.Event] = []
@@ -160,9 +160,8 @@ class Node:
         self, peer: PeerId, spec: BlobSpec, piece: int, fd: int, hashes: dict[int, bytes]
     ) -> None:
         """A blob from before a restart: its pieces are vouched for on first request."""
-        loop = asyncio.get_running_loop()
         try:
-            hash_ = await loop.run_in_executor(self._executor, piece_hash, fd, spec, piece)
+            hash_ = await self._workers.run(piece_hash, fd, spec, piece)
         except (OSError, asyncio.CancelledError) as error:
             os.close(fd)
             self.tell(on.UploadEnded(peer, spec.tag, piece))
@@ -256,7 +255,7 @@ class Node:
             transfer.partial,
             piece,
             expected_hash=block.piece_hash,
-            executor=self._executor,
+            workers=self._workers,
             done=done,
         )
         if not transfer.claim(piece, writer):

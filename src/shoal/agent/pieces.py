@@ -7,12 +7,12 @@ is.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from blake3 import blake3
 
 from shoal.adapters.store.base import PartialBlob
+from shoal.agent.workers import Workers
 from shoal.core.blob import MIB, BlobSpec
 from shoal.core.errors import PeerFault, StoreError
 from shoal.core.wire.messages import Block
@@ -61,20 +61,21 @@ class PieceWriter:
         piece: int,
         *,
         expected_hash: bytes | None,
-        executor: Executor,
+        workers: Workers,
         done: Done,
     ) -> None:
         self._partial = partial
         self._piece = piece
         self._expected = expected_hash
-        self._executor = executor
+        self._workers = workers
         self._done = done
         self._loop = asyncio.get_running_loop()
         self._hasher = blake3()
         self._at = partial.spec.offset(piece)
         self._end = self._at + partial.spec.size(piece)
         self._queue: list[tuple[Buffers, Callable[[], None]]] = []
-        self._running: asyncio.Future[None] | None = None
+        self._running = False
+        self._drained: asyncio.Future[None] | None = None
         self._over = False
         self._put_s = self._loop.time()
 
@@ -91,23 +92,25 @@ class PieceWriter:
     def stalled(self) -> bool:
         """No byte is being written, and none was brought lately."""
         quiet_s = self._loop.time() - self._put_s
-        return self._running is None and not self._queue and quiet_s > STALLED_S
+        return not self._running and not self._queue and quiet_s > STALLED_S
 
     async def drained(self) -> None:
         """Wait until what was put has been written."""
-        while self._running is not None:
-            await asyncio.wait([self._running])
+        while self._running:
+            if self._drained is None:
+                self._drained = self._loop.create_future()
+            await asyncio.shield(self._drained)
 
     def abandon(self, reason: str) -> None:
         """No more bytes will come; `done` hears why, once what is being written is written."""
         self._finish(None, reason)
 
     def _pump(self) -> None:
-        if self._running is not None or not self._queue:
+        if self._running or not self._queue:
             return
-        buffers, written = self._queue.pop(0)
-        self._running = self._loop.run_in_executor(self._executor, self._write, buffers)
-        self._running.add_done_callback(lambda future: self._wrote(future, written))
+        buffers, self._written = self._queue.pop(0)
+        self._running = True
+        self._workers.submit(self._write, buffers, told=self._wrote)
 
     def _write(self, buffers: Buffers) -> None:
         for buffer in buffers:
@@ -117,13 +120,12 @@ class PieceWriter:
         if self._at == self._end and self._expected in (None, self._hasher.digest()):
             self._partial.mark(self._piece, self._hasher.digest())
 
-    def _wrote(self, future: asyncio.Future[None], written: Callable[[], None]) -> None:
-        self._running = None
-        written()
-        if future.cancelled():
-            self._finish(None, "the agent stops")
-            return
-        error = future.exception()
+    def _wrote(self, _: None, error: BaseException | None) -> None:
+        self._running = False
+        self._written()
+        if self._drained is not None:
+            self._drained.set_result(None)
+            self._drained = None
         if error is not None:
             self._finish(None, str(error) if isinstance(error, StoreError) else repr(error))
         elif self._at == self._end:

@@ -3,13 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import Executor
 
 from shoal.adapters.telemetry.metrics import Metrics
 from shoal.agent.pieces import GONE, SOURCE_FAULTS, PieceWriter
 from shoal.agent.ports import Origin, OriginGrant
 from shoal.agent.tasks import Tasks
 from shoal.agent.transfer import Transfer
+from shoal.agent.workers import Workers
 from shoal.core.blob import BlobTag
 from shoal.core.errors import OriginDenied, OriginError, OriginLied, StoreError
 from shoal.core.peer import PeerId
@@ -29,13 +29,13 @@ class RegistryRuns:
         self,
         *,
         origin: Origin,
-        executor: Executor,
+        workers: Workers,
         metrics: Metrics,
         tell: Callable[[on.Event], None],
         stored: Stored,
     ) -> None:
         self._origin = origin
-        self._executor = executor
+        self._workers = workers
         self._metrics = metrics
         self._tell = tell
         self._stored = stored
@@ -153,9 +153,9 @@ class RegistryRuns:
         self._tell(on.PieceProgressed(transfer.spec.tag, piece, REGISTRY))
 
     @property
-    def executor(self) -> Executor:
+    def workers(self) -> Workers:
         """Where pieces are hashed and written."""
-        return self._executor
+        return self._workers
 
 
 class _PieceSink:
@@ -173,7 +173,7 @@ class _PieceSink:
             transfer.partial,
             piece,
             expected_hash=None,
-            executor=runs.executor,
+            workers=runs.workers,
             done=self._ended,
         )
         # A peer may be sending the same piece: then these bytes are only taken off the wire.

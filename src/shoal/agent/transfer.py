@@ -4,12 +4,12 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from shoal.adapters.store.base import PartialBlob, StoredBlob
 from shoal.agent.pieces import OVERTAKEN, PieceWriter
 from shoal.agent.ports import OriginGrant
+from shoal.agent.workers import Workers
 from shoal.core import bitmap
 from shoal.core.blob import MIB, BlobSpec
 from shoal.core.errors import TransferFailed
@@ -37,7 +37,7 @@ class Transfer:
     """A blob that is arriving. Lives on the event loop; hashing runs in threads."""
 
     partial: PartialBlob
-    executor: Executor
+    workers: Workers
     on_reader: Callable[["Transfer"], None]  # readers came, moved or went
     on_verified: Callable[["Transfer", bool], None]  # the whole digest was checked
     hashes: dict[int, bytes] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Transfer:
     failure: str | None = None
     _sha: "hashlib._Hash" = field(init=False)
     _hashed_pieces: int = 0
-    _hashing: asyncio.Future[None] | None = None
+    _hashing: bool = False
     _waiting: set[asyncio.Future[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -106,17 +106,20 @@ class Transfer:
 
     def hash_on(self) -> None:
         """Hash whatever now continues the stretch that was hashed, in a thread."""
-        if self._hashing is not None or self.verified or self.failure is not None:
+        if self._hashing or self.verified or self.failure is not None:
             return
         ready = self._pieces_from(self._hashed_pieces)
         rest = self.spec.pieces - self._hashed_pieces
         if ready < rest and ready * self.spec.piece_bytes < HASH_LEAST_BYTES:
             return  # a thread job costs as much as hashing some hundred kilobytes
         count = min(ready, max(1, HASH_STRETCH_BYTES // self.spec.piece_bytes))
-        loop = asyncio.get_running_loop()
-        job = loop.run_in_executor(self.executor, self._hash, self._hashed_pieces, count)
-        self._hashing = job
-        job.add_done_callback(lambda future: self._hashed(future, count))
+        self._hashing = True
+        self.workers.submit(
+            self._hash,
+            self._hashed_pieces,
+            count,
+            told=lambda _, error: self._hashed(count, error),
+        )
 
     def _hash(self, first: int, count: int) -> None:
         at = self.spec.offset(first)
@@ -130,11 +133,11 @@ class Transfer:
             self._sha.update(view[:read])
             at += read
 
-    def _hashed(self, future: asyncio.Future[None], count: int) -> None:
-        self._hashing = None
-        if future.cancelled() or self.failure is not None:
+    def _hashed(self, count: int, error: BaseException | None) -> None:
+        self._hashing = False
+        if self.failure is not None:
             return
-        if (error := future.exception()) is not None:
+        if error is not None:
             self.fail(f"cannot be read back: {error}")
             return
         self._hashed_pieces += count

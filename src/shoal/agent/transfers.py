@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,6 +13,7 @@ from shoal.agent.node import Node
 from shoal.agent.ports import BlobReader, OriginGrant
 from shoal.agent.tasks import Tasks
 from shoal.agent.transfer import Sources, StoredReader, Transfer
+from shoal.agent.workers import Workers
 from shoal.core.blob import BlobSpec, BlobTag
 from shoal.core.digest import Digest
 from shoal.core.errors import ShoalError, StoreError, StoreFull
@@ -46,7 +46,7 @@ class TransferManager:
         *,
         store: Store,
         holdings: Holdings,
-        executor: ThreadPoolExecutor,
+        workers: Workers,
         metrics: Metrics,
         most: int,
     ) -> None:
@@ -55,13 +55,13 @@ class TransferManager:
         Args:
             store: where blobs are kept.
             holdings: the whole blobs that peers may have.
-            executor: where the disk and hashing run.
+            workers: where the disk and hashing run.
             metrics: told of what ends.
             most: transfers at once; further blobs are passed through.
         """
         self._store = store
         self._holdings = holdings
-        self._executor = executor
+        self._workers = workers
         self._metrics = metrics
         self._most = most
         self._node: Node | None = None
@@ -174,7 +174,7 @@ class TransferManager:
         partial = await self._in_thread(self._store.partial, spec)
         transfer = Transfer(
             partial,
-            self._executor,
+            self._workers,
             on_reader=self._readers_changed,
             on_verified=self._verified,
         )
@@ -346,8 +346,8 @@ class TransferManager:
             del self._sources[next(iter(self._sources))]
 
     async def _in_thread(self, work: Callable[..., R], *arguments: object) -> R:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, work, *arguments)
+        result: R = await self._workers.run(work, *arguments)
+        return result
 
     async def stop(self) -> None:
         """Fail the readers that are left and release every file; what came stays."""

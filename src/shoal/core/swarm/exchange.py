@@ -69,6 +69,8 @@ class Exchange:
     in_flight: dict[int, list[Fetch]] = field(default_factory=dict)
     in_flight_bits: int = 0
     requests: int = 0  # out at neighbours
+    unsaid: int = 0  # pieces that came and that neighbours were not told of
+    said_s: float = -1e9
     runs: dict[int, RegistryRun] = field(default_factory=dict)
     holders: list[int] = field(default_factory=list)  # neighbours that hold each piece
 

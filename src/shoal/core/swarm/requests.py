@@ -1,6 +1,5 @@
 """Which pieces to ask which neighbours for, and how many at once."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,34 +51,37 @@ class Requests:
         if free <= 0 or not exchange.neighbours:
             return 0
         policy, now_s = self.site.policy, self.site.now_s
-        window = exchange.window(policy.window_bytes)
-        need = exchange.missing & ~exchange.in_flight_bits & window
+        need = exchange.missing & ~exchange.in_flight_bits
+        need &= exchange.window(policy.window_bytes)
+        if not need and not exchange.in_flight:
+            return 0
         asked = 0
         most = policy.requests_per_neighbour
-        able = {
-            peer: neighbour
-            for peer, neighbour in exchange.neighbours.items()
-            if len(neighbour.asked) < most and neighbour.busy_until_s <= now_s
-        }
-        while asked < free and need:
-            useful = [(len(n.asked), peer) for peer, n in able.items() if n.held & need]
-            if not useful:
-                break
-            fewest = min(useful)[0]
-            peer = self.rng.choice([p for count, p in useful if count == fewest])
-            neighbour = able[peer]
-            piece = rarest(neighbour.held & need, exchange.holders, self.rng)
+        useful: dict[PeerId, int] = {}  # free neighbour -> what it has of what is needed
+        for peer, neighbour in exchange.neighbours.items():
+            if (
+                neighbour.held & need
+                and len(neighbour.asked) < most
+                and neighbour.busy_until_s <= now_s
+            ):
+                useful[peer] = neighbour.held
+        neighbours = exchange.neighbours
+        while asked < free and useful:
+            fewest = min(len(neighbours[peer].asked) for peer in useful)
+            peer = self.rng.choice([p for p in useful if len(neighbours[p].asked) == fewest])
+            piece = rarest(useful[peer] & need, exchange.holders, self.rng)
             self._ask(exchange, peer, piece)
             need &= ~(1 << piece)
             asked += 1
-            if len(neighbour.asked) >= most:
-                del able[peer]
-        return asked + self._hedge(exchange, able, free - asked)
+            if len(neighbours[peer].asked) >= most:
+                del useful[peer]
+            useful = {p: held for p, held in useful.items() if held & need}
+        if asked < free and exchange.in_flight:
+            asked += self._hedge(exchange, free - asked)
+        return asked
 
-    def _hedge(self, exchange: Exchange, able: Iterable[PeerId], free: int) -> int:
+    def _hedge(self, exchange: Exchange, free: int) -> int:
         """Ask elsewhere for pieces that stalled, or have not begun while nothing else is left."""
-        if free <= 0 or not exchange.in_flight:
-            return 0
         policy, now_s = self.site.policy, self.site.now_s
         asked = 0
         for piece, fetch in list(exchange.stalled(now_s, stall_s=policy.hedge_s)):
@@ -89,10 +91,11 @@ class Requests:
                 continue
             others = [
                 peer
-                for peer in able
+                for peer, neighbour in exchange.neighbours.items()
                 if peer != fetch.source
-                and exchange.neighbours[peer].held >> piece & 1
-                and len(exchange.neighbours[peer].asked) < policy.requests_per_neighbour
+                and neighbour.held >> piece & 1
+                and neighbour.busy_until_s <= now_s
+                and len(neighbour.asked) < policy.requests_per_neighbour
             ]
             if others:
                 self._ask(exchange, self.rng.choice(others), piece)

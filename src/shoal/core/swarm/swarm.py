@@ -49,6 +49,7 @@ class Swarm:
         self.uploads = Uploads(policy)
         self.requests = Requests(self.site, rng)
         self._dirty = False
+        self._watched_s = -1e9
         self._on_event: dict[type, Callable[[Any], None]] = {
             on.MembersChanged: self._members_changed,
             on.PeerConnected: self._peer_connected,
@@ -97,8 +98,11 @@ class Swarm:
     @property
     def tick_s(self) -> float:
         """How soon the driver should send the next `Ticked`, in seconds."""
+        if any(exchange.unsaid for exchange in self.exchanges.values()):
+            return self.policy.have_interval_s
         busy = any(e.wanted and not e.complete for e in self.exchanges.values())
-        return 0.1 if busy or any(t.leases for t in self.tracker.tables.values()) else 1.0
+        leasing = any(table.leases for table in self.tracker.tables.values())
+        return self.policy.watch_interval_s if busy or leasing else 1.0
 
     def handle(self, event: on.Event, *, now_s: float) -> list[do.Effect]:
         """Apply one event; return what the caller must now do, in order."""
@@ -387,14 +391,26 @@ class Swarm:
         for source in exchange.stored(event.piece, self.site.now_s):
             if source not in (event.source, REGISTRY):
                 self.site.send(source, say.Cancel(event.tag, event.piece))
-        have = say.Have(event.tag, (event.piece,))
-        for peer, neighbour in exchange.neighbours.items():
-            if not neighbour.held >> event.piece & 1:
-                self.site.send(peer, have)
+        exchange.unsaid |= 1 << event.piece
+        if self.site.now_s - exchange.said_s >= self.policy.have_interval_s:
+            self._say_have(exchange)
         for run in list(exchange.runs.values()):
             if not bitmap.run(run.first, run.count) & ~exchange.held and run.done < run.count:
                 self.site.out.append(do.StopRegistryFetch(event.tag, run.first))
         self._dirty = True
+
+    def _say_have(self, exchange: Exchange) -> None:
+        """Tell the neighbours what came since they were last told, each what it lacks."""
+        news, exchange.unsaid, exchange.said_s = exchange.unsaid, 0, self.site.now_s
+        said: dict[int, say.Have] = {}
+        for peer, neighbour in exchange.neighbours.items():
+            if lacking := news & ~neighbour.held:
+                have = said.get(lacking)
+                if have is None:
+                    have = said[lacking] = say.Have(
+                        exchange.spec.tag, tuple(bitmap.members(lacking))
+                    )
+                self.site.send(peer, have)
 
     def _piece_spoiled(self, event: on.PieceSpoiled) -> None:
         exchange = self.exchanges.get(event.tag)
@@ -482,8 +498,15 @@ class Swarm:
     # --- time -------------------------------------------------------------------------------
 
     def _ticked(self, _: on.Ticked) -> None:
+        now_s = self.site.now_s
+        for exchange in self.exchanges.values():
+            if exchange.unsaid and now_s - exchange.said_s >= self.policy.have_interval_s:
+                self._say_have(exchange)
+        if now_s - self._watched_s < self.policy.watch_interval_s:
+            return
+        self._watched_s = now_s
         self.requests.ticked()
-        self.site.tell(self.tracker.ticked(now_s=self.site.now_s))
+        self.site.tell(self.tracker.ticked(now_s=now_s))
         self.holds.ticked()
         for tag, exchange in list(self.exchanges.items()):
             if exchange.wanted:
