@@ -268,9 +268,7 @@ class Node:
         incoming = self._incoming.get(key)
         if incoming is None:
             return
-        if incoming.arrived(block):
-            del self._incoming[key]
-        else:
+        if not incoming.arrived(block):
             self.tell(on.PieceProgressed(block.tag, block.piece, peer))
 
     def stored(self, transfer: Transfer, piece: int, hash_: bytes, source: PeerId) -> None:

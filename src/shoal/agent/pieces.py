@@ -110,7 +110,7 @@ class PieceWriter:
             return
         buffers, self._written = self._queue.pop(0)
         self._running = True
-        self._workers.submit(self._write, buffers, told=self._wrote)
+        self._workers.do(self._write, buffers, told=self._wrote)
 
     def _write(self, buffers: Buffers) -> None:
         for buffer in buffers:

@@ -15,9 +15,9 @@ from shoal.core.blob import MIB, BlobSpec
 from shoal.core.errors import TransferFailed
 from shoal.core.peer import PeerId
 
-HASH_STRETCH_BYTES = 4 * MIB  # hashed in one thread job; progress is seen between jobs
-HASH_LEAST_BYTES = 2 * MIB  # of a stretch that is not the last
-READ_BYTES = 1 * MIB
+HASH_STRETCH_BYTES = 8 * MIB  # hashed in one thread job; progress is seen between jobs
+HASH_LEAST_BYTES = 4 * MIB  # of a stretch that is not the last
+READ_BYTES = 2 * MIB
 GRANTS_MOST = 32  # credentials remembered for one blob; the latest are tried first
 
 

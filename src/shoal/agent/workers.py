@@ -1,8 +1,9 @@
-"""Threads for hashing and the disk, cheap enough to be used for every piece.
+"""Who hashes and writes: threads, or the event loop itself where a thread would cost more.
 
-An executor's future costs more than hashing 256 KiB: two futures, a condition, two passes through
-the loop's wake-up pipe. Here a job is a tuple, and all jobs that ended since the loop last looked
-are told of in one wake-up.
+A thread that hashes and writes 256 KiB takes and gives back the interpreter's lock five times, and
+each time both threads go through the kernel: measured, some 30 futex calls a piece, more processor
+time than the hashing (docs/design/0004-where-pieces-are-hashed.md). So short work is done at once,
+on the loop, as long as the disk is quick; as soon as a write makes the loop wait, threads do it.
 """
 
 import asyncio
@@ -11,6 +12,11 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
+
+# Writing into the page cache takes 0.3 ms a MiB; a disk that throttles its writers makes them sleep
+# for up to 200 ms at a time (Linux balance_dirty_pages). In between lies a busy processor.
+SLOW_S = 0.1
+SLOW_FOR_S = 10.0  # how long threads then do the work
 
 # Told on the event loop: what the work returned, or what it raised.
 Told = Callable[[Any, BaseException | None], None]
@@ -26,6 +32,7 @@ class Workers:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._ended: deque[tuple[Told, Any, BaseException | None]] = deque()
         self._woken = False
+        self._slow_until_s = 0.0
         self._threads = [
             Thread(target=self._work, name=f"shoal worker {n}", daemon=True) for n in range(threads)
         ]
@@ -35,6 +42,23 @@ class Workers:
     def submit(self, work: Callable[..., Any], *arguments: object, told: Told) -> None:
         """Have a thread do `work`; `told` hears of its end on the event loop."""
         self._jobs.put((work, arguments, told))
+
+    def do(self, work: Callable[..., Any], *arguments: object, told: Told) -> None:
+        """Do short `work` at once if the disk is quick, else have a thread do it.
+
+        `told` may be called before this returns.
+        """
+        began_s = self._loop.time()
+        if began_s < self._slow_until_s:
+            self.submit(work, *arguments, told=told)
+            return
+        try:
+            result, error = work(*arguments), None
+        except Exception as raised:  # noqa: BLE001  (handed to whoever asked)
+            result, error = None, raised
+        if self._loop.time() - began_s > SLOW_S:
+            self._slow_until_s = self._loop.time() + SLOW_FOR_S
+        told(result, error)
 
     async def run(self, work: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401
         """Have a thread do `work`; return what it returns, raise what it raises."""
