@@ -21,7 +21,9 @@ from shoal.adapters.discovery.joined import JoinedDiscovery
 from shoal.adapters.discovery.static import StaticDiscovery
 from shoal.adapters.origin.client import OriginClient
 from shoal.adapters.origin.config import RegistryConfig
+from shoal.adapters.store.containerd_content import ContainerdContent
 from shoal.adapters.store.disk import DiskStore
+from shoal.adapters.store.with_containerd import WithContainerd
 from shoal.adapters.telemetry.front_meter import FrontMeter
 from shoal.adapters.telemetry.metrics import Levels, Metrics
 from shoal.agent.debug_page import Table
@@ -47,6 +49,7 @@ from shoal.core.trust.access import AccessTable
 
 if TYPE_CHECKING:
     from shoal.adapters.discovery.base import Discovery
+    from shoal.adapters.store.base import Store
 
 _log = logging.getLogger("shoal.agent")
 
@@ -58,7 +61,7 @@ SWEEP_INTERVAL_S = 1.0
 class Agent:
     """Every part of one agent, joined."""
 
-    def __init__(self, settings: AgentSettings) -> None:
+    def __init__(self, settings: AgentSettings, metrics: Metrics) -> None:
         """Make the parts; blocks on the disk, and nothing listens yet.
 
         Raises:
@@ -66,19 +69,24 @@ class Agent:
             StoreError: the store's folder cannot be used.
         """
         self.settings = settings
-        self.metrics = Metrics(CollectorRegistry(), version=__version__)
-        self.store = DiskStore(
+        self.metrics = metrics
+        self.disk = DiskStore(
             settings.store.path,
             quota_bytes=settings.store.quota_bytes,
             reserve_bytes=settings.store.reserve_bytes,
         )
+        self.store: Store = self.disk
+        if settings.containerd.content_dir is not None:
+            content = ContainerdContent(settings.containerd.content_dir)
+            self.store = WithContainerd(self.disk, content)
         self.key = load_or_make_key(settings.store.path / "credential.key")
         self.holdings = Holdings(self.store, settings.store.path / "pulls.jsonl")
         self.known = self.holdings.load()
         self.members_known = False
+        self.front_answers = False
         self.tasks = Tasks()
 
-    async def run(self, *, heartbeat: Callable[[], None] | None, stop: asyncio.Event) -> None:
+    async def run(self, *, stop: asyncio.Event) -> None:
         """Run until `stop` is set, then drain.
 
         Raises:
@@ -126,7 +134,7 @@ class Agent:
                 node.tell(on.BlobStored(spec))
 
             def status() -> Health:
-                return self._health(node)
+                return self._health()
 
             exporter = Exporter(
                 settings.exporter,
@@ -136,10 +144,6 @@ class Agent:
             )
             await exporter.start()
             stack.push_async_callback(exporter.stop)
-            self.tasks.start(
-                pulse(heartbeat=heartbeat, lag=self.metrics.event_loop_lag_seconds.observe),
-                name="pulse",
-            )
             self.tasks.start(self._watch_members(node), name="membership")
             self.tasks.start(_every(SWEEP_INTERVAL_S, transfers.sweep), name="sweep")
             stack.push_async_callback(self.tasks.end)
@@ -157,8 +161,10 @@ class Agent:
                 metrics=FrontMeter(self.metrics),
             )
             await front.start()
+            self.front_answers = True
             _log.info("agent_ready", extra={"peer": me, "version": __version__})
             await stop.wait()
+            self.front_answers = False
             _log.info("agent_draining", extra={"timeout_s": settings.drain_timeout_s})
             await front.stop(drain_timeout_s=settings.drain_timeout_s)
         _log.info("agent_stopped")
@@ -189,9 +195,10 @@ class Agent:
 
         await JoinedDiscovery(sources).watch(changed)
 
-    def _health(self, node: Node) -> Health:
+    def _health(self) -> Health:
         return Health(
             {
+                "front": None if self.front_answers else "the front does not answer requests",
                 "membership": None if self.members_known else "the members are not known yet",
                 "registries": None if self.settings.registries else "no registry is configured",
             }
@@ -211,7 +218,7 @@ class Agent:
             members=len(swarm.site.members),
             store_used_bytes=self.store.used_bytes(),
             store_quota_bytes=self.settings.store.quota_bytes,
-            store_blobs=sum(1 for _ in self.store.digests()),
+            store_blobs=sum(1 for _ in self.disk.digests()),
         )
 
     def _tables(self, node: Node) -> Sequence[Table]:
@@ -262,8 +269,19 @@ async def run(settings: AgentSettings, *, heartbeat: Callable[[], None] | None =
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    agent = await asyncio.to_thread(Agent, settings)
-    await agent.run(heartbeat=heartbeat, stop=stop)
+    loop.add_signal_handler(
+        signal.SIGHUP, _log.warning, "settings_not_reread: restart the agent to change them"
+    )
+    # Before anything that may take long, and until everything has ended: the supervisor listens.
+    tasks = Tasks()
+    metrics = Metrics(CollectorRegistry(), version=__version__)
+    lag = metrics.event_loop_lag_seconds.observe
+    tasks.start(pulse(heartbeat=heartbeat, lag=lag), name="pulse")
+    try:
+        agent = await asyncio.to_thread(Agent, settings, metrics)
+        await agent.run(stop=stop)
+    finally:
+        await tasks.end()
     return 0
 
 

@@ -86,6 +86,8 @@ class RegistryRuns:
         finally:
             # Also when cancelled: the swarm waits for the end of everything it began.
             self._metrics.origin_requests.labels(result=result).inc()
+            if fault is not None:
+                self._metrics.leases_lost.inc()
             self._under_way.pop((tag, first), None)
             self._tell(on.RegistryEnded(tag, first, fault, retry_after_s))
 

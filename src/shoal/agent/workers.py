@@ -54,7 +54,7 @@ class Workers:
             return
         try:
             result, error = work(*arguments), None
-        except Exception as raised:  # noqa: BLE001  (handed to whoever asked)
+        except Exception as raised:
             result, error = None, raised
         if self._loop.time() - began_s > SLOW_S:
             self._slow_until_s = self._loop.time() + SLOW_FOR_S

@@ -5,6 +5,7 @@ with a pipe in the environment; that second part loads the settings and the agen
 """
 
 import os
+import signal
 from collections.abc import Sequence
 
 from shoal.agent.supervisor import Heartbeat, supervise_this_command
@@ -22,6 +23,7 @@ def agent_command(arguments: Sequence[str]) -> int:
         return supervise_this_command()
     if heartbeat is not None:
         heartbeat.die_with_parent()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the agent has a handler for it
     return _run_agent(arguments, heartbeat)
 
 

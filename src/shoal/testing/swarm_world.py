@@ -1,13 +1,18 @@
 """A small world in virtual time, in which `Swarm` objects pull blobs from each other.
 
 Links are served in blocks, round robin over what is being sent, first come first served at the
-receiver; messages take a fixed latency. There is no disk, no loss and no protocol overhead.
+receiver; messages take a fixed latency. There is no disk, no loss and no protocol overhead. The
+same seed gives the same world, effect for effect.
+
+Things go wrong where a test says so: nodes die or were never there, take requests and answer none,
+send wrong pieces, are refused by the registry; the registry goes away and comes back.
 """
 
 import heapq
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from random import Random
 
 from shoal.core import bitmap
@@ -20,19 +25,28 @@ from shoal.core.swarm.policy import DEFAULT, Policy
 from shoal.core.swarm.swarm import Swarm
 
 BLOCK_BYTES = 64 * KIB
+STALLED_S = 1.0  # as the agent: after that another source may write the piece instead
 
 
 @dataclass(slots=True)
 class _Flow:
-    """A piece, or a run of pieces, on its way."""
+    """Adjacent pieces on their way; one piece where the source is a peer."""
 
     source: PeerId
     target: PeerId
     spec: BlobSpec
-    pieces: list[int]
-    left_bytes: int
+    first: int
+    count: int
+    piece: int = field(init=False)
     sent_of_piece: int = 0
-    stopped: bool = False
+    stopped: bool = False  # by whoever asked for it
+
+    def __post_init__(self) -> None:
+        self.piece = self.first
+
+    @property
+    def over(self) -> bool:
+        return self.piece == self.first + self.count
 
 
 @dataclass(slots=True)
@@ -46,17 +60,30 @@ class _Link:
 
 
 @dataclass(slots=True)
+class _Incoming:
+    """A piece that is being received, and on which flow: one writer a piece."""
+
+    flow: _Flow
+    progress_s: float
+
+
+@dataclass(slots=True)
 class Node:
-    """One node: its swarm and its links."""
+    """One node: its swarm, its links, and what is wrong with it."""
 
     swarm: Swarm
     up: _Link
     down: _Link
     alive: bool = True
-    started_s: float = 0.0
-    finished_s: dict[BlobTag, float] = field(default_factory=dict)
+    mute: bool = False  # takes requests and sends no piece
+    lies: bool = False  # sends pieces that fail their check
+    denied: bool = False  # the registry refuses its credential
+    started_s: dict[BlobTag, float] = field(default_factory=dict)
+    finished_s: dict[BlobTag, float] = field(default_factory=dict)  # after its start
     gave_up: dict[BlobTag, str] = field(default_factory=dict)
+    incoming: dict[tuple[BlobTag, int], _Incoming] = field(default_factory=dict)
     uploaded_bytes: int = 0
+    fetches: int = 0  # from the registry
 
 
 class World:
@@ -68,32 +95,65 @@ class World:
         nodes: int,
         rate_bytes_per_s: float,
         registry_bytes_per_s: float,
+        absent: int = 0,
         latency_s: float = 0.001,
+        dial_fails_s: float = 2.0,
         seed: int = 1,
         policy: Policy = DEFAULT,
-        check: bool = True,
+        check_every: int = 1,
     ) -> None:
+        """Make a world in which nothing is wanted yet.
+
+        Args:
+            nodes: how many nodes live.
+            rate_bytes_per_s: of each node's link, each way.
+            registry_bytes_per_s: of the registry's link.
+            absent: members beside them that do not live; their names come first.
+            latency_s: of a message, one way.
+            dial_fails_s: until a dial to a node that does not live fails.
+            seed: of every node's random choices.
+            policy: what the nodes decide by.
+            check_every: events of a node between checks of its invariants; 0 for never.
+        """
         self.now_s = 0.0
         self.latency_s = latency_s
+        self.dial_fails_s = dial_fails_s
         self.registry_bytes = 0
         self.registry_up = True
         self.messages = 0
         self.registry = _Link(registry_bytes_per_s)
-        self.check = check
+        self.traced = False
+        self._trace = blake2b()
+        self._check_every = check_every
+        self._events = 0
+        self._registry_flows: dict[tuple[PeerId, BlobTag, int], _Flow] = {}
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
-        names = [PeerId(f"n{i:04}") for i in range(nodes)]
+        names = [PeerId(f"n{i:04}") for i in range(absent + nodes)]
         self.nodes = {
             name: Node(
                 Swarm(me=name, rng=Random(f"{seed} {name}"), policy=policy),  # noqa: S311
                 _Link(rate_bytes_per_s),
                 _Link(rate_bytes_per_s),
+                alive=number >= absent,
             )
-            for name in names
+            for number, name in enumerate(names)
         }
         for name in names:
             self.tell(name, on.MembersChanged(frozenset(names)))
             self._tick(name)
+
+    # --- what a test does and sees ------------------------------------------------------------
+
+    @property
+    def live(self) -> dict[PeerId, Node]:
+        """The nodes that live."""
+        return {name: node for name, node in self.nodes.items() if node.alive}
+
+    @property
+    def trace(self) -> str:
+        """A hash of every effect so far, if `traced`."""
+        return self._trace.hexdigest()
 
     def after(self, delay_s: float, action: Callable[[], None]) -> None:
         """Run `action` in `delay_s` seconds of virtual time."""
@@ -103,36 +163,45 @@ class World:
     def run(self, *, until_s: float, done: Callable[[], bool] = lambda: False) -> None:
         """Let time pass until `until_s`, or until `done` says so."""
         while self._queue and not done():
-            at_s, _, action = heapq.heappop(self._queue)
+            at_s, _, action = self._queue[0]
             if at_s > until_s:
                 self.now_s = until_s
                 return
+            heapq.heappop(self._queue)
             self.now_s = at_s
             action()
 
     def want(self, name: PeerId, spec: BlobSpec, *, at_s: float = 0.0) -> None:
-        """Let a client of node `name` want a blob at a time."""
+        """Let a client of node `name` want a blob in `at_s` seconds."""
 
         def begin() -> None:
-            self.nodes[name].started_s = self.now_s
+            self.nodes[name].started_s[spec.tag] = self.now_s
             self.tell(name, on.BlobWanted(spec))
 
         self.after(at_s, begin)
 
-    def kill(self, name: PeerId) -> None:
-        """Node `name` is gone, and everybody connected to it notices."""
-        self.nodes[name].alive = False
-        for other, node in self.nodes.items():
-            if name in node.swarm.site.links:
-                self.tell(other, on.PeerLost(name))
+    def hold(self, name: PeerId, spec: BlobSpec) -> None:
+        """Let node `name` have the whole blob already."""
+        self.tell(name, on.BlobStored(spec))
 
-    def finished(self, spec: BlobSpec) -> bool:
-        """Whether every live node has the blob or gave it up."""
-        tag = spec.tag
+    def kill(self, name: PeerId, *, noticed_s: float = 0.0) -> None:
+        """Node `name` is gone; everybody connected to it notices after `noticed_s`."""
+        self.nodes[name].alive = False
+
+        def notice() -> None:
+            for other in self.nodes:
+                if name in self.nodes[other].swarm.site.links:
+                    self._lose(other, name)
+
+        self.after(noticed_s, notice)
+
+    def finished(self, *specs: BlobSpec) -> bool:
+        """Whether every live node has the blobs that it wanted, or gave them up."""
         return all(
-            tag in node.finished_s or tag in node.gave_up
+            spec.tag in node.finished_s or spec.tag in node.gave_up
             for node in self.nodes.values()
             if node.alive
+            for spec in specs
         )
 
     def tell(self, name: PeerId, event: on.Event) -> None:
@@ -141,9 +210,23 @@ class World:
         if not node.alive:
             return
         for effect in node.swarm.handle(event, now_s=self.now_s):
+            if self.traced:
+                self._trace.update(f"{self.now_s!r} {name} {effect!r}\n".encode())
             self._do(name, node, effect)
-        if self.check:
+        self._events += 1
+        if self._check_every and self._events % self._check_every == 0:
             node.swarm.check()
+
+    def post(self, source: PeerId, target: PeerId, event: on.MessageArrived) -> None:
+        """Bring a message on its way; a test may make it late, or bring it twice."""
+        self.after(self.latency_s, lambda: self.deliver(source, target, event))
+
+    def deliver(self, source: PeerId, target: PeerId, event: on.MessageArrived) -> None:
+        """A message arrives, if both ends live and are connected."""
+        if self.nodes[source].alive and source in self.nodes[target].swarm.site.links:
+            self.tell(target, event)
+
+    # --- what nodes decide --------------------------------------------------------------------
 
     def _tick(self, name: PeerId) -> None:
         def tick() -> None:
@@ -158,68 +241,80 @@ class World:
             case do.Connect(peer):
                 self.after(3 * self.latency_s, lambda: self._connect(name, peer))
             case do.Disconnect(peer, _):
-                self.after(0, lambda: self.tell(name, on.PeerLost(peer)))
-                self.after(self.latency_s, lambda: self.tell(peer, on.PeerLost(name)))
+                self.after(0, lambda: self._lose(name, peer))
+                self.after(self.latency_s, lambda: self._lose(peer, name))
             case do.Send(peer, message):
                 self.messages += 1
-                arrived = on.MessageArrived(name, message)
-                self.after(self.latency_s, lambda: self._deliver(name, peer, arrived))
+                self.post(name, peer, on.MessageArrived(name, message))
             case do.SendPiece(peer, tag, piece):
-                spec = node.swarm.exchanges[tag].spec
-                self._flow(node.up, _Flow(name, peer, spec, [piece], spec.size(piece)))
+                if not node.mute:
+                    spec = node.swarm.exchanges[tag].spec
+                    self._flow(node.up, _Flow(name, peer, spec, piece, 1))
             case do.FetchFromRegistry(tag, first, count):
-                spec = node.swarm.exchanges[tag].spec
-                if not self.registry_up:
-                    fault = on.RegistryEnded(tag, first, on.RegistryFault.FAILED)
-                    self.after(self.latency_s, lambda: self.tell(name, fault))
-                    return
-                pieces = list(range(first, first + count))
-                size = sum(spec.size(piece) for piece in pieces)
-                flow = _Flow(REGISTRY, name, spec, pieces, size)
-                self.after(2 * self.latency_s, lambda: self._flow(self.registry, flow))
-            case do.StopRegistryFetch():
-                pass
+                self._fetch(name, node, node.swarm.exchanges[tag].spec, first, count)
+            case do.StopRegistryFetch(tag, first):
+                if (flow := self._registry_flows.get((name, tag, first))) is not None:
+                    flow.stopped = True
             case do.GiveUp(tag, reason):
                 node.gave_up[tag] = reason
-
-    def _deliver(self, source: PeerId, target: PeerId, event: on.Event) -> None:
-        if self.nodes[source].alive and source in self.nodes[target].swarm.site.links:
-            self.tell(target, event)
+                self.after(0, lambda: self.tell(name, on.BlobDropped(tag)))  # as the agent does
 
     def _connect(self, name: PeerId, peer: PeerId) -> None:
         if not self.nodes[peer].alive:
-            self.tell(name, on.PeerLost(peer))
+            self.after(self.dial_fails_s, lambda: self.tell(name, on.PeerLost(peer)))
+        elif self.nodes[name].alive:
+            for here, there in ((peer, name), (name, peer)):
+                if there not in self.nodes[here].swarm.site.links:
+                    self.tell(here, on.PeerConnected(there))
+
+    def _lose(self, name: PeerId, peer: PeerId) -> None:
+        node = self.nodes[name]
+        for (tag, piece), incoming in list(node.incoming.items()):
+            if incoming.flow.source == peer:
+                del node.incoming[tag, piece]
+                self.tell(name, on.PieceSpoiled(tag, piece, peer))
+        self.tell(name, on.PeerLost(peer))
+
+    def _fetch(self, name: PeerId, node: Node, spec: BlobSpec, first: int, count: int) -> None:
+        node.fetches += 1
+        if node.denied or not self.registry_up:
+            fault = on.RegistryFault.DENIED if node.denied else on.RegistryFault.FAILED
+            ended = on.RegistryEnded(spec.tag, first, fault)
+            self.after(2 * self.latency_s, lambda: self.tell(name, ended))
             return
-        if peer not in self.nodes[name].swarm.site.links:
-            self.tell(peer, on.PeerConnected(name))
-            self.tell(name, on.PeerConnected(peer))
+        flow = _Flow(REGISTRY, name, spec, first, count)
+        self._registry_flows[name, spec.tag, first] = flow
+        self.after(2 * self.latency_s, lambda: self._flow(self.registry, flow))
+
+    # --- bytes on links -----------------------------------------------------------------------
 
     def _flow(self, link: _Link, flow: _Flow) -> None:
         link.flows.append(flow)
         if not link.busy:
             self._send_block(link)
 
+    def _cut_off(self, flow: _Flow) -> bool:
+        """Whether nothing more of this flow can be sent."""
+        up = self.registry_up if flow.source == REGISTRY else self.nodes[flow.source].alive
+        return flow.stopped or not up or not self.nodes[flow.target].alive
+
     def _send_block(self, link: _Link) -> None:
-        while link.flows and not self.nodes[link.flows[0].target].alive:
-            self._uploaded(link.flows.popleft())
+        while link.flows and self._cut_off(link.flows[0]):
+            self._sent(link.flows.popleft(), whole=False)
+        link.busy = bool(link.flows)
         if not link.flows:
-            link.busy = False
             return
-        link.busy = True
         flow = link.flows.popleft()
-        piece_bytes = flow.spec.size(flow.pieces[0])
-        size = min(BLOCK_BYTES, piece_bytes - flow.sent_of_piece)
+        piece, at = flow.piece, flow.sent_of_piece
+        size = min(BLOCK_BYTES, flow.spec.size(piece) - at)
         flow.sent_of_piece += size
-        flow.left_bytes -= size
         if flow.source == REGISTRY:
             self.registry_bytes += size
         else:
             self.nodes[flow.source].uploaded_bytes += size
-        piece = flow.pieces[0]
-        ends = flow.sent_of_piece == piece_bytes
+        ends = flow.sent_of_piece == flow.spec.size(piece)
         if ends:
-            flow.pieces.pop(0)
-            flow.sent_of_piece = 0
+            flow.piece, flow.sent_of_piece = piece + 1, 0
         time_s = size / link.rate_bytes_per_s
 
         def sent() -> None:
@@ -228,12 +323,13 @@ class World:
             down.free_s = start_s + size / down.rate_bytes_per_s
             # The receiver's link holds a sender back, as a full TCP window does.
             held_back_s = max(0.0, down.free_s - self.now_s - self.latency_s - 2 * time_s)
-            last = not flow.pieces
             self.after(
-                down.free_s - self.now_s, lambda: self._block_arrived(flow, piece, ends, last)
+                down.free_s - self.now_s, lambda: self._block_arrived(flow, piece, at == 0, ends)
             )
-            if last:
-                self._uploaded(flow)
+            if flow.over:
+                # An upload is over when it is handed to the network, a fetch when all is here.
+                wait_s = down.free_s - self.now_s if flow.source == REGISTRY else 0.0
+                self.after(wait_s, lambda: self._sent(flow, whole=True))
             elif held_back_s > 0:
                 self.after(held_back_s, lambda: self._flow(link, flow))
             else:
@@ -242,44 +338,70 @@ class World:
 
         self.after(time_s, sent)
 
-    def _uploaded(self, flow: _Flow) -> None:
+    def _sent(self, flow: _Flow, *, whole: bool) -> None:
+        """All of a flow was sent, or no more can be."""
+        tag = flow.spec.tag
         if flow.source != REGISTRY:
-            ended = on.UploadEnded(flow.target, flow.spec.tag, flow.pieces[0] if flow.pieces else 0)
-            self._forget_upload(flow, ended)
+            self.tell(flow.source, on.UploadEnded(flow.target, tag, flow.first))
+            return
+        self._registry_flows.pop((flow.target, tag, flow.first), None)
+        incoming = self.nodes[flow.target].incoming
+        half = None if whole else incoming.get((tag, flow.piece))
+        if half is not None and half.flow is flow:
+            del incoming[tag, flow.piece]
+            self.tell(flow.target, on.PieceSpoiled(tag, flow.piece, REGISTRY))
+        fault = None if whole or flow.stopped else on.RegistryFault.FAILED
+        self.tell(flow.target, on.RegistryEnded(tag, flow.first, fault))
 
-    def _forget_upload(self, flow: _Flow, ended: on.UploadEnded) -> None:
-        # The swarm names an upload by its piece; the flow has dropped it by now, so ask the swarm.
-        sending = self.nodes[flow.source].swarm.uploads.sending
-        for peer, tag, piece in sorted(sending):
-            if peer == ended.peer and tag == ended.tag:
-                self.tell(flow.source, on.UploadEnded(peer, tag, piece))
-                return
-
-    def _block_arrived(self, flow: _Flow, piece: int, ends: bool, last: bool) -> None:
-        name, tag = flow.target, flow.spec.tag
+    def _block_arrived(self, flow: _Flow, piece: int, begins: bool, ends: bool) -> None:
+        name, tag, source = flow.target, flow.spec.tag, flow.source
         node = self.nodes[name]
-        exchange = node.swarm.exchanges.get(tag)
-        if not node.alive or exchange is None:
+        if source != REGISTRY and source not in node.swarm.site.links:
             return
+        if begins:
+            self._take(name, node, flow, piece)
+        incoming = node.incoming.get((tag, piece))
+        if incoming is None or incoming.flow is not flow:
+            return
+        incoming.progress_s = self.now_s
         if not ends:
-            self.tell(name, on.PieceProgressed(tag, piece, flow.source))
+            self.tell(name, on.PieceProgressed(tag, piece, source))
             return
-        self.tell(name, on.PieceStored(tag, piece, flow.source))
-        if flow.source == REGISTRY and last:
-            self.tell(name, on.RegistryEnded(tag, piece - self._run_offset(node, tag, piece)))
-        exchange = node.swarm.exchanges.get(tag)
-        if exchange:
-            # The client reads as far as it can.
-            _, reach = bitmap.lowest_run(exchange.held | 1, longest=flow.spec.pieces)
-            if exchange.held & 1 and reach > exchange.reader_piece:
-                self.tell(name, on.ReaderMoved(tag, reach))
-        if exchange and exchange.held == bitmap.full(flow.spec.pieces):
-            node.finished_s.setdefault(tag, self.now_s - node.started_s)
-            if tag not in node.swarm.holds.specs:
-                self.tell(name, on.BlobStored(flow.spec))
+        del node.incoming[tag, piece]
+        if source != REGISTRY and self.nodes[source].lies:
+            self.tell(name, on.PieceSpoiled(tag, piece, source, wrong=True))
+        else:
+            self._stored(name, node, flow.spec, piece, source)
 
-    def _run_offset(self, node: Node, tag: BlobTag, piece: int) -> int:
-        for run in node.swarm.exchanges[tag].runs.values():
-            if run.first <= piece < run.first + run.count:
-                return piece - run.first
-        return 0
+    def _take(self, name: PeerId, node: Node, flow: _Flow, piece: int) -> None:
+        """A piece begins to come: write it, or let its bytes go by, as the agent decides it."""
+        tag, source = flow.spec.tag, flow.source
+        exchange = node.swarm.exchanges.get(tag)
+        if exchange is None or exchange.held >> piece & 1:
+            return
+        if source != REGISTRY:
+            neighbour = exchange.neighbours.get(source)
+            if neighbour is None or piece not in neighbour.asked:
+                return
+        present = node.incoming.get((tag, piece))
+        if present is not None and self.now_s - present.progress_s <= STALLED_S:
+            return
+        node.incoming[tag, piece] = _Incoming(flow, self.now_s)
+        if present is not None:
+            self.tell(name, on.PieceSpoiled(tag, piece, present.flow.source))
+
+    def _stored(
+        self, name: PeerId, node: Node, spec: BlobSpec, piece: int, source: PeerId
+    ) -> None:
+        self.tell(name, on.PieceStored(spec.tag, piece, source))
+        exchange = node.swarm.exchanges.get(spec.tag)
+        if exchange is None:
+            return
+        # The client reads as far as it can.
+        if exchange.held & 1:
+            _, reach = bitmap.lowest_run(exchange.held, longest=spec.pieces)
+            if reach > exchange.reader_piece:
+                self.tell(name, on.ReaderMoved(spec.tag, reach))
+        if exchange.complete and spec.tag not in node.finished_s:
+            node.finished_s[spec.tag] = self.now_s - node.started_s[spec.tag]
+            self.tell(name, on.BlobStored(spec))

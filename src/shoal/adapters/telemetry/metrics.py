@@ -60,7 +60,6 @@ class Levels:
     store_used_bytes: float = _level("Bytes that whole and partial blobs take in the store.")
     store_quota_bytes: float = _level("Bytes that they may take.")
     store_blobs: float = _level("Whole blobs in the store.")
-    store_evictions: float = _level("Blobs that were removed to make room.", counter=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +111,8 @@ class Metrics:
         )
         self.blobs_served = self._counter(
             "shoal_blobs_served",
-            "Blobs opened for clients, by where they were; `swarm` if they had to be fetched.",
-            labels={"source": ("store", "containerd", "swarm")},
+            "Blobs opened for clients, by where they were: here already, or to be fetched.",
+            labels={"source": ("store", "swarm")},
         )
         self.transfers = self._counter(
             "shoal_transfers",
@@ -146,15 +145,11 @@ class Metrics:
         self.pieces_failed = self._counter(
             "shoal_pieces_failed",
             "Pieces that did not arrive or were dropped, by reason; `hash` for wrong bytes.",
-            labels={"reason": ("hash", "stalled", "refused", "cut", "registry")},
+            labels={"reason": ("hash", "cut", "registry")},
         )
         self.leases_lost = self._counter(
             "shoal_leases_lost", "Leases of this node that ended without their piece."
         )
-        self.hash_seconds = self._counter(
-            "shoal_hash_seconds", "Seconds that threads spent on hashing."
-        )
-        self.hashed_bytes = self._counter("shoal_hashed_bytes", "Bytes that were hashed.")
         self.event_loop_lag_seconds = self._histogram(
             "shoal_event_loop_lag_seconds",
             "How late the event loop came to what was due, measured twice a second. At 3 s the "

@@ -25,6 +25,7 @@ from shoal.agent.front.passing import pass_small
 from shoal.agent.front.progress import Progress, SourcesOf
 from shoal.agent.front.sending import cut
 from shoal.agent.front.target import Registries, ServedRegistry, Target
+from shoal.agent.health import LIVE_PATHS, READY_PATH
 from shoal.agent.ports import Transfers
 from shoal.agent.settings import FrontSettings
 from shoal.agent.tasks import Tasks
@@ -209,7 +210,7 @@ class Front:
         request = turn.request
         guard = self._check(request)
         path, _, query = request.raw_path.partition("?")
-        if path in ("/healthz", "/readyz"):
+        if path in (*LIVE_PATHS, READY_PATH):
             turn.kind = "health"
             status, body = self._health(path)
             return web.Response(status=status, body=body, content_type="application/json")
