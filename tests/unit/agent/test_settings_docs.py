@@ -32,4 +32,3 @@ def test_kinds_are_told_in_words() -> None:
     assert kind_of(keys["registries"]) == "list of objects"
     assert kind_of(keys["log.format"]) == "`json` or `text`"
     assert kind_of(keys["containerd.content_dir"]) == "absolute path"
-    assert kind_of(keys["swarm.upload_limit_bytes_per_s"]).startswith("rate")

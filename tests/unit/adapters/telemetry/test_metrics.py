@@ -43,10 +43,10 @@ def test_no_label_can_grow_without_bound(metrics: Metrics) -> None:
 
 
 def test_levels_are_read_at_each_scrape(metrics: Metrics) -> None:
-    levels = Levels(members=3, store_evictions=2)
+    levels = Levels(members=3, leases_granted=2)
     metrics.read_levels_from(lambda: levels)
     assert _scrape(metrics)["shoal_members[]"] == 3
-    assert _scrape(metrics)["shoal_store_evictions_total[]"] == 2
+    assert _scrape(metrics)["shoal_leases_granted_total[]"] == 2
     levels = Levels(members=4)
     assert _scrape(metrics)["shoal_members[]"] == 4
 
