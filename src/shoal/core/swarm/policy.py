@@ -16,6 +16,10 @@ class Policy:
     neighbours_most: int = 32
     """Where a node refuses further neighbours of a blob: twice what it seeks for itself."""
 
+    mesh_most: int = 17
+    """In a site of so many members every node keeps a connection to every other: nothing has to be
+    dialed when a rollout begins, and a member that comes back is noticed at once."""
+
     uploads_at_once: int = 3
     """Pieces sent at the same time: one would idle between pieces, many make every piece late."""
 

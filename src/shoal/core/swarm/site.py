@@ -65,6 +65,14 @@ class Site:
             self.dialing.add(peer)
             self.out.append(do.Connect(peer))
 
+    def mesh(self) -> None:
+        """In a small site, dial every member that is not connected and not left alone."""
+        if len(self.members) > self.policy.mesh_most:
+            return
+        for peer in sorted(self.members - self.links - self.dialing):
+            if peer != self.me and not self.left_alone(peer):
+                self.connect(peer)
+
     def reachable(self, peer: PeerId) -> bool:
         """Whether something said to `peer` now arrives."""
         return peer == self.me or peer in self.links

@@ -18,9 +18,10 @@ from shoal.core.blob import BlobTag
 from shoal.core.peer import PeerId
 from shoal.core.swarm import effects as do
 from shoal.core.swarm import events as on
-from shoal.core.swarm.events import REGISTRY, RegistryFault
-from shoal.core.swarm.exchange import Exchange, RegistryRun
+from shoal.core.swarm.events import REGISTRY
+from shoal.core.swarm.exchange import Exchange
 from shoal.core.swarm.holds import Holds
+from shoal.core.swarm.leases import Leases
 from shoal.core.swarm.policy import DEFAULT, Policy
 from shoal.core.swarm.requests import Requests
 from shoal.core.swarm.site import Site
@@ -31,10 +32,6 @@ from shoal.core.wire import messages as say
 if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
-
-# While its tracker says that others are at work, a blob may be late on a slow link.
-GIVE_UP_FACTOR_WHEN_LED = 4
-REGISTRY_FAILURES_MOST = 3  # in a row and without any progress, before readers are told
 
 
 class Swarm:
@@ -48,6 +45,7 @@ class Swarm:
         self.tracker = Tracker(rng, policy)
         self.uploads = Uploads(policy)
         self.requests = Requests(self.site, rng)
+        self.leases = Leases(self.site)
         self._dirty = False
         self._watched_s = -1e9
         self._on_event: dict[type, Callable[[Any], None]] = {
@@ -156,32 +154,7 @@ class Swarm:
         if handler is not None:
             handler(peer, message)
 
-    # --- the tracker's client ---------------------------------------------------------------
-
-    def _announce(self, exchange: Exchange) -> None:
-        """Tell the tracker what this node wants and has, if it can be told and is due."""
-        tracker = exchange.tracker
-        fresh = tracker is None
-        if tracker is None:
-            tracker = exchange.tracker = self.site.tracker_of(exchange.spec.tag)
-        if not self.site.reachable(tracker):
-            self.site.connect(tracker)
-            exchange.announced_s = -1e9
-            return
-        due = self.site.now_s - exchange.announced_s > self.policy.announce_interval_s
-        if not (due or fresh):
-            return
-        known_before = exchange.announced_s > 0 or exchange.held != 0
-        sought = self.policy.neighbours - len(exchange.neighbours) - len(exchange.introduced)
-        message = say.Announce(
-            exchange.spec,
-            exchange.held,
-            wants=exchange.wanted,
-            peers_sought=max(0, sought),
-            takeover=fresh and known_before and len(self.site.members) > 1,
-        )
-        exchange.announced_s = self.site.now_s
-        self.site.send(tracker, message)
+    # --- neighbours -------------------------------------------------------------------------
 
     def _introduce_arrived(self, peer: PeerId, message: say.Introduce) -> None:
         exchange = self.exchanges.get(message.tag)
@@ -194,7 +167,7 @@ class Swarm:
                 or other == self.site.me
                 or other not in self.site.members
                 or other in exchange.neighbours
-                or self.site.suspicion.holds(other, now_s=self.site.now_s)
+                or self.site.left_alone(other)
             ):
                 continue
             if other in self.site.links:
@@ -204,96 +177,25 @@ class Swarm:
                 self.site.connect(other)
 
     def _lease_granted(self, peer: PeerId, message: say.LeaseGranted) -> None:
-        exchange = self.exchanges.get(message.tag)
-        run = bitmap.run(message.first, message.count)
-        if exchange is None or peer != exchange.tracker:
-            self._end_lease(peer, message.tag, message.first, 0, say.LeaseOutcome.DECLINED)
-            return
-        exchange.lease_asked_s = None
-        exchange.heard_s = self.site.now_s
+        self.leases.granted(peer, message, self.exchanges.get(message.tag))
         self._dirty = True
-        if message.count < 1 or message.first + message.count > exchange.spec.pieces:
-            return  # a tracker that makes no sense is asked again when the blob is stuck
-        if not run & ~exchange.held:
-            self._end_lease(peer, message.tag, message.first, message.count)
-        elif not self._fetching(exchange) or message.first in exchange.runs:
-            self._end_lease(peer, message.tag, message.first, 0, say.LeaseOutcome.DECLINED)
-        else:
-            self._fetch(exchange, message.first, message.count, leased=True)
 
     def _lease_none(self, peer: PeerId, message: say.LeaseNone) -> None:
         exchange = self.exchanges.get(message.tag)
         if exchange is not None and peer == exchange.tracker:
-            exchange.lease_asked_s = None
-            exchange.heard_s = exchange.lease_refused_s = self.site.now_s
+            self.leases.refused(exchange)
             self._dirty = True
 
-    def _end_lease(
-        self,
-        tracker: PeerId,
-        tag: BlobTag,
-        first: int,
-        done: int,
-        outcome: say.LeaseOutcome = say.LeaseOutcome.DONE,
-        retry_after_s: float = 0.0,
-    ) -> None:
-        self.site.send(tracker, say.LeaseEnded(tag, first, done, outcome, retry_after_s))
-
-    # --- the registry -----------------------------------------------------------------------
-
-    def _fetch(self, exchange: Exchange, first: int, count: int, *, leased: bool) -> None:
-        exchange.runs[first] = RegistryRun(first, count, leased, self.site.now_s)
-        for piece in range(first, first + count):
-            if not exchange.held >> piece & 1:
-                exchange.ask(piece, REGISTRY, self.site.now_s)
-        self.site.out.append(do.FetchFromRegistry(exchange.spec.tag, first, count))
-
-    def _fetching(self, exchange: Exchange) -> bool:
-        """Whether this exchange still wants to fetch anything at all."""
-        released_s = exchange.released_s
-        kept = released_s is None or self.site.now_s - released_s < self.policy.released_s
-        return exchange.wanted and kept and not exchange.complete
+    def _registry_ended(self, event: on.RegistryEnded) -> None:
+        exchange = self.exchanges.get(event.tag)
+        if exchange is not None:
+            self.leases.ended(exchange, event)
+            self._dirty = True
 
     def abandoned(self, tag: BlobTag) -> bool:
         """Whether nobody has wanted the blob for so long that nothing more is fetched of it."""
         exchange = self.exchanges.get(tag)
-        return exchange is None or not (self._fetching(exchange) or exchange.complete)
-
-    def _registry_ended(self, event: on.RegistryEnded) -> None:
-        exchange = self.exchanges.get(event.tag)
-        run = exchange.runs.pop(event.first, None) if exchange else None
-        if exchange is None or run is None:
-            return
-        for piece in range(run.first, run.first + run.count):
-            exchange.unask(piece, REGISTRY)
-        self._dirty = True
-        outcome = say.LeaseOutcome.DONE
-        retry_s = event.retry_after_s
-        if event.fault is RegistryFault.DENIED:
-            exchange.denied = True
-            outcome = say.LeaseOutcome.DENIED
-        elif event.fault is RegistryFault.FAILED:
-            outcome = say.LeaseOutcome.FAILED
-            exchange.registry_failures += 1
-            # Half a second, doubled with each failure in a row, unless the registry says longer.
-            exchange.retry_at_s = self.site.now_s + max(
-                retry_s, 0.25 * 2 ** min(5, exchange.registry_failures)
-            )
-        elif run.done < run.count:
-            # Somebody else was writing the same pieces; look again shortly whether they came.
-            outcome = say.LeaseOutcome.DECLINED
-            exchange.retry_at_s = self.site.now_s + self.policy.stall_s
-        if run.leased and exchange.tracker is not None:
-            self._end_lease(
-                exchange.tracker, event.tag, run.first, run.done, outcome, min(retry_s, 3600.0)
-            )
-        if (
-            event.fault is not None
-            and (exchange.denied or exchange.registry_failures >= REGISTRY_FAILURES_MOST)
-            and not exchange.in_flight
-            and not any(n.held & exchange.missing for n in exchange.neighbours.values())
-        ):
-            self._give_up(exchange, "the registry does not give it and no peer has it")
+        return exchange is None or not (self.leases.fetching(exchange) or exchange.complete)
 
     # --- blobs ------------------------------------------------------------------------------
 
@@ -346,12 +248,6 @@ class Swarm:
         # Whoever pulled it from here must not go on: what this node held is as if it never was.
         self._blob_dropped(on.BlobDropped(event.tag))
 
-    def _give_up(self, exchange: Exchange, reason: str) -> None:
-        if not exchange.wanted:
-            return
-        exchange.wanted = False
-        self.site.out.append(do.GiveUp(exchange.spec.tag, reason))
-
     # --- pieces -----------------------------------------------------------------------------
 
     def _piece_progressed(self, event: on.PieceProgressed) -> None:
@@ -363,22 +259,7 @@ class Swarm:
             self.site.send(other, say.Cancel(event.tag, event.piece))
             exchange.unask(event.piece, other)
         if event.source == REGISTRY:
-            self._renew(exchange, event.piece, moved=False)
-
-    def _renew(self, exchange: Exchange, piece: int, *, moved: bool) -> None:
-        """Tell the tracker that a lease's bytes arrive."""
-        for run in exchange.runs.values():
-            if not run.first <= piece < run.first + run.count:
-                continue
-            if moved:
-                run.done = max(run.done, piece - run.first + 1)
-            last = run.done == run.count
-            due = self.site.now_s - run.told_s > self.policy.lease_renewal_s
-            if run.leased and exchange.tracker is not None and (due or (moved and not last)):
-                run.told_s = self.site.now_s
-                self.site.send(
-                    exchange.tracker, say.LeaseProgress(exchange.spec.tag, run.first, run.done)
-                )
+            self.leases.renew(exchange, event.piece, moved=False)
 
     def _piece_stored(self, event: on.PieceStored) -> None:
         exchange = self.exchanges.get(event.tag)
@@ -387,7 +268,7 @@ class Swarm:
         self.requests.stored(exchange.spec.size(event.piece))
         if event.source == REGISTRY:
             exchange.registry_failures = 0
-            self._renew(exchange, event.piece, moved=True)
+            self.leases.renew(exchange, event.piece, moved=True)
         for source in exchange.stored(event.piece, self.site.now_s):
             if source not in (event.source, REGISTRY):
                 self.site.send(source, say.Cancel(event.tag, event.piece))
@@ -423,8 +304,6 @@ class Swarm:
             neighbour.busy_until_s = self.site.now_s + self.policy.stall_s
             if event.wrong and self.site.suspicion.spoiled(event.source):
                 self.site.leave_out(event.source, "keeps sending pieces that fail their check")
-
-    # --- neighbours -------------------------------------------------------------------------
 
     def _join(self, exchange: Exchange, peer: PeerId) -> None:
         exchange.joined[peer] = None
@@ -505,12 +384,13 @@ class Swarm:
         if now_s - self._watched_s < self.policy.watch_interval_s:
             return
         self._watched_s = now_s
+        self.site.mesh()
         self.requests.ticked()
         self.site.tell(self.tracker.ticked(now_s=now_s))
         self.holds.ticked()
         for tag, exchange in list(self.exchanges.items()):
             if exchange.wanted:
-                self._watch(exchange)
+                self.leases.watch(exchange)
             elif (
                 not exchange.runs
                 and (tag in self.holds.specs or not exchange.neighbours)
@@ -519,25 +399,6 @@ class Swarm:
                 # Nobody here wants more of it, and no neighbour needs what this node has.
                 del self.exchanges[tag]
         self._dirty = True
-
-    def _watch(self, exchange: Exchange) -> None:
-        """Look for a blob that makes no progress, and do the next harder thing about it."""
-        if exchange.complete or not self._fetching(exchange):
-            return
-        now_s, policy = self.site.now_s, self.policy
-        silent_s = now_s - exchange.progress_s
-        if silent_s <= policy.lease_patience_s:
-            return
-        led = now_s - exchange.heard_s <= policy.lease_patience_s
-        patience_s = policy.give_up_s * (GIVE_UP_FACTOR_WHEN_LED if led else 1)
-        first, _ = bitmap.lowest_run(exchange.missing, longest=1)
-        if exchange.denied or silent_s > patience_s:
-            self._give_up(exchange, f"no progress for {silent_s:.0f} s from peers or registry")
-        elif silent_s > policy.alone_after_s and not led and not exchange.runs:
-            self._fetch(exchange, first, 1, leased=False)
-        elif exchange.tracker is not None and now_s - exchange.lease_refused_s > policy.stall_s:
-            exchange.lease_refused_s = now_s
-            self.site.send(exchange.tracker, say.LeaseWanted(exchange.spec.tag, first))
 
     # --- filling free hands -----------------------------------------------------------------
 
@@ -548,49 +409,19 @@ class Swarm:
             requests += exchange.requests
             fetches += len(exchange.runs) + (exchange.lease_asked_s is not None)
         for exchange in self.exchanges.values():
-            if not self._fetching(exchange):
+            if not self.leases.fetching(exchange):
                 continue
             if exchange.alone:
-                fetches += self._work_alone(exchange, self.policy.registry_fetches - fetches)
+                fetches += self.leases.work_alone(exchange, self.policy.registry_fetches - fetches)
                 continue
-            self._announce(exchange)
+            self.leases.announce(exchange)
             free = self.requests.budget(exchange) - requests
             requests += self.requests.fill(exchange, free)
             if fetches < self.policy.registry_fetches:
-                fetches += self._ask_lease(exchange)
+                fetches += self.leases.ask(exchange)
             elif free <= 0 or not (exchange.runs or exchange.lease_asked_s is not None):
                 # Earlier blobs have every hand: this one is not stuck, it waits for its turn.
                 exchange.progress_s = self.site.now_s
-
-    def _work_alone(self, exchange: Exchange, free: int) -> int:
-        begun = 0
-        longest = max(1, self.policy.lease_bytes_most // exchange.spec.piece_bytes)
-        while begun < free and self.site.now_s >= exchange.retry_at_s and not exchange.denied:
-            need = exchange.missing & ~exchange.in_flight_bits
-            if not need:
-                break
-            first, count = bitmap.lowest_run(need, longest=longest)
-            self._fetch(exchange, first, count, leased=False)
-            begun += 1
-        return begun
-
-    def _ask_lease(self, exchange: Exchange) -> bool:
-        """Offer a free hand to the blob's tracker; return whether one was offered."""
-        tracker = exchange.tracker
-        if (
-            tracker is None
-            or not self.site.reachable(tracker)
-            or exchange.announced_s < 0
-            or exchange.denied
-            or exchange.lease_asked_s is not None
-            or not exchange.missing & ~exchange.in_flight_bits
-            or self.site.now_s < exchange.retry_at_s
-            or self.site.now_s - exchange.lease_refused_s < self.policy.announce_interval_s
-        ):
-            return False
-        exchange.lease_asked_s = self.site.now_s
-        self.site.send(tracker, say.LeaseWanted(exchange.spec.tag))
-        return True
 
     def check(self) -> None:
         """Assert the invariants; tests and the simulator call this after every event."""

@@ -193,6 +193,10 @@ class Tracker:
         known = table.participants.get(peer)
         if lease is not None:
             self._done(table, lease, message.done)
+        elif known is not None and message.first + message.done <= table.spec.pieces:
+            # A lease of the tracker before this one, or one that had lapsed: what came is there.
+            known.held |= bitmap.run(message.first, message.done)
+            table.available |= known.held
         if message.outcome is LeaseOutcome.DECLINED and known is not None:
             known.declined = True
         if message.outcome is LeaseOutcome.DENIED and known is not None:

@@ -1,0 +1,218 @@
+"""A node's dealings with the trackers of its blobs, and with the registry on their leases."""
+
+# Rule 1: a run of pieces is fetched from the registry under a lease, or because peers are not
+#         believed for the blob, or because neither peers nor tracker have answered for long.
+# Rule 2: every lease granted is ended by a message: done, failed, denied or declined.
+
+from dataclasses import dataclass
+
+from shoal.core import bitmap
+from shoal.core.blob import BlobTag
+from shoal.core.peer import PeerId
+from shoal.core.swarm import effects as do
+from shoal.core.swarm import events as on
+from shoal.core.swarm.events import REGISTRY, RegistryFault
+from shoal.core.swarm.exchange import Exchange, RegistryRun
+from shoal.core.swarm.site import Site
+from shoal.core.wire import messages as say
+
+# While its tracker says that others are at work, a blob may be late on a slow link.
+GIVE_UP_FACTOR_WHEN_LED = 4
+REGISTRY_FAILURES_MOST = 3  # in a row and without any progress, before readers are told
+# A registry that fails is asked again after half a second, twice as long after each failure in a
+# row, 8 s at most, unless it says longer itself.
+RETRY_S = 0.25
+RETRY_DOUBLINGS_MOST = 5
+RETRY_AFTER_MOST_S = 3600.0
+
+
+@dataclass(slots=True)
+class Leases:
+    """Announces, asks for leases, fetches under them, and looks after what makes no progress."""
+
+    site: Site
+
+    def fetching(self, exchange: Exchange) -> bool:
+        """Whether this exchange still wants to fetch anything at all."""
+        released_s = exchange.released_s
+        kept = released_s is None or self.site.now_s - released_s < self.site.policy.released_s
+        return exchange.wanted and kept and not exchange.complete
+
+    def announce(self, exchange: Exchange) -> None:
+        """Tell the tracker what this node wants and has, if it can be told and is due."""
+        tracker = exchange.tracker
+        fresh = tracker is None
+        if tracker is None:
+            tracker = exchange.tracker = self.site.tracker_of(exchange.spec.tag)
+        if not self.site.reachable(tracker):
+            self.site.connect(tracker)
+            exchange.announced_s = -1e9
+            return
+        policy, now_s = self.site.policy, self.site.now_s
+        if not fresh and now_s - exchange.announced_s <= policy.announce_interval_s:
+            return
+        known_before = exchange.announced_s > 0 or exchange.held != 0
+        sought = policy.neighbours - len(exchange.neighbours) - len(exchange.introduced)
+        message = say.Announce(
+            exchange.spec,
+            exchange.held,
+            wants=exchange.wanted,
+            peers_sought=max(0, sought),
+            takeover=fresh and known_before and len(self.site.members) > 1,
+        )
+        exchange.announced_s = now_s
+        self.site.send(tracker, message)
+
+    def ask(self, exchange: Exchange) -> bool:
+        """Offer a free hand to the blob's tracker; return whether one was offered."""
+        tracker, policy, now_s = exchange.tracker, self.site.policy, self.site.now_s
+        if (
+            tracker is None
+            or not self.site.reachable(tracker)
+            or exchange.announced_s < 0
+            or exchange.denied
+            or exchange.lease_asked_s is not None
+            or not exchange.missing & ~exchange.in_flight_bits
+            or now_s < exchange.retry_at_s
+            or now_s - exchange.lease_refused_s < policy.announce_interval_s
+        ):
+            return False
+        exchange.lease_asked_s = now_s
+        self.site.send(tracker, say.LeaseWanted(exchange.spec.tag))
+        return True
+
+    def granted(
+        self, tracker: PeerId, message: say.LeaseGranted, exchange: Exchange | None
+    ) -> None:
+        """`tracker` leases a run of pieces: fetch it, or say why not."""
+        first, count = message.first, message.count
+        if exchange is None or tracker != exchange.tracker:
+            self._end(tracker, message.tag, first, 0, say.LeaseOutcome.DECLINED)
+            return
+        exchange.lease_asked_s = None
+        exchange.heard_s = self.site.now_s
+        if count < 1 or first + count > exchange.spec.pieces:
+            return  # a tracker that makes no sense is asked again when the blob is stuck
+        run = bitmap.run(first, count)
+        under_way = 0
+        for other in exchange.runs.values():
+            under_way |= bitmap.run(other.first, other.count)
+        if not run & ~exchange.held:
+            self._end(tracker, message.tag, first, count)
+        elif not self.fetching(exchange) or run & under_way:
+            self._end(tracker, message.tag, first, 0, say.LeaseOutcome.DECLINED)
+        else:
+            self._fetch(exchange, first, count, leased=True)
+
+    def refused(self, exchange: Exchange) -> None:
+        """The tracker has no lease to give: every piece is on its way, or with a peer."""
+        exchange.lease_asked_s = None
+        exchange.heard_s = exchange.lease_refused_s = self.site.now_s
+
+    def renew(self, exchange: Exchange, piece: int, *, moved: bool) -> None:
+        """Bytes of `piece` came from the registry (all of them if `moved`): tell the tracker."""
+        for run in exchange.runs.values():
+            if not run.first <= piece < run.first + run.count:
+                continue
+            if moved:
+                run.done = max(run.done, piece - run.first + 1)
+            due = self.site.now_s - run.told_s > self.site.policy.lease_renewal_s
+            due = due or (moved and run.done < run.count)
+            if run.leased and exchange.tracker is not None and due:
+                run.told_s = self.site.now_s
+                self.site.send(
+                    exchange.tracker, say.LeaseProgress(exchange.spec.tag, run.first, run.done)
+                )
+
+    def ended(self, exchange: Exchange, event: on.RegistryEnded) -> None:
+        """A fetch is over: free its pieces, tell the tracker, and readers if nothing is left."""
+        run = exchange.runs.pop(event.first, None)
+        if run is None:
+            return
+        for piece in range(run.first, run.first + run.count):
+            exchange.unask(piece, REGISTRY)
+        outcome = self._outcome(exchange, run, event)
+        if run.leased and exchange.tracker is not None:
+            retry_s = min(event.retry_after_s, RETRY_AFTER_MOST_S)
+            self._end(exchange.tracker, event.tag, run.first, run.done, outcome, retry_s)
+        if (
+            event.fault is not None
+            and (exchange.denied or exchange.registry_failures >= REGISTRY_FAILURES_MOST)
+            and not exchange.in_flight
+            and not any(n.held & exchange.missing for n in exchange.neighbours.values())
+        ):
+            self.give_up(exchange, "the registry does not give it and no peer has it")
+
+    def _outcome(
+        self, exchange: Exchange, run: RegistryRun, event: on.RegistryEnded
+    ) -> say.LeaseOutcome:
+        now_s = self.site.now_s
+        if event.fault is RegistryFault.DENIED:
+            exchange.denied = True
+            return say.LeaseOutcome.DENIED
+        if event.fault is RegistryFault.FAILED:
+            exchange.registry_failures += 1
+            pause_s = RETRY_S * 2 ** min(RETRY_DOUBLINGS_MOST, exchange.registry_failures)
+            exchange.retry_at_s = now_s + max(event.retry_after_s, pause_s)
+            return say.LeaseOutcome.FAILED
+        if run.done < run.count:
+            # Somebody else was writing the same pieces; look again shortly whether they came.
+            exchange.retry_at_s = now_s + self.site.policy.stall_s
+            return say.LeaseOutcome.DECLINED
+        return say.LeaseOutcome.DONE
+
+    def watch(self, exchange: Exchange) -> None:
+        """Look for a blob that makes no progress, and do the next harder thing about it."""
+        if exchange.complete or not self.fetching(exchange):
+            return
+        now_s, policy = self.site.now_s, self.site.policy
+        silent_s = now_s - exchange.progress_s
+        if silent_s <= policy.lease_patience_s:
+            return
+        led = now_s - exchange.heard_s <= policy.lease_patience_s
+        patience_s = policy.give_up_s * (GIVE_UP_FACTOR_WHEN_LED if led else 1)
+        first, _ = bitmap.lowest_run(exchange.missing, longest=1)
+        if exchange.denied or silent_s > patience_s:
+            self.give_up(exchange, f"no progress for {silent_s:.0f} s from peers or registry")
+        elif silent_s > policy.alone_after_s and not led and not exchange.runs:
+            self._fetch(exchange, first, 1, leased=False)
+        elif exchange.tracker is not None and now_s - exchange.lease_refused_s > policy.stall_s:
+            exchange.lease_refused_s = now_s
+            self.site.send(exchange.tracker, say.LeaseWanted(exchange.spec.tag, first))
+
+    def work_alone(self, exchange: Exchange, free: int) -> int:
+        """Begin up to `free` fetches of a blob for which no peer is believed; return how many."""
+        begun = 0
+        longest = max(1, self.site.policy.lease_bytes_most // exchange.spec.piece_bytes)
+        while begun < free and self.site.now_s >= exchange.retry_at_s and not exchange.denied:
+            need = exchange.missing & ~exchange.in_flight_bits
+            if not need:
+                break
+            first, count = bitmap.lowest_run(need, longest=longest)
+            self._fetch(exchange, first, count, leased=False)
+            begun += 1
+        return begun
+
+    def give_up(self, exchange: Exchange, reason: str) -> None:
+        """Let the readers know that the blob cannot be had."""
+        if exchange.wanted:
+            exchange.wanted = False
+            self.site.out.append(do.GiveUp(exchange.spec.tag, reason))
+
+    def _fetch(self, exchange: Exchange, first: int, count: int, *, leased: bool) -> None:
+        exchange.runs[first] = RegistryRun(first, count, leased, self.site.now_s)
+        for piece in range(first, first + count):
+            if not exchange.held >> piece & 1:
+                exchange.ask(piece, REGISTRY, self.site.now_s)
+        self.site.out.append(do.FetchFromRegistry(exchange.spec.tag, first, count))
+
+    def _end(
+        self,
+        tracker: PeerId,
+        tag: BlobTag,
+        first: int,
+        done: int,
+        outcome: say.LeaseOutcome = say.LeaseOutcome.DONE,
+        retry_after_s: float = 0.0,
+    ) -> None:
+        self.site.send(tracker, say.LeaseEnded(tag, first, done, outcome, retry_after_s))
