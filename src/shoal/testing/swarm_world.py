@@ -195,6 +195,11 @@ class World:
 
         self.after(noticed_s, notice)
 
+    def part(self, one: PeerId, other: PeerId) -> None:
+        """The connection between two nodes breaks; both live and can dial each other."""
+        self._lose(one, other)
+        self._lose(other, one)
+
     def finished(self, *specs: BlobSpec) -> bool:
         """Whether every live node has the blobs that it wanted, or gave them up."""
         return all(
@@ -247,9 +252,11 @@ class World:
                 self.messages += 1
                 self.post(name, peer, on.MessageArrived(name, message))
             case do.SendPiece(peer, tag, piece):
-                if not node.mute:
-                    spec = node.swarm.exchanges[tag].spec
-                    self._flow(node.up, _Flow(name, peer, spec, piece, 1))
+                if (exchange := node.swarm.exchanges.get(tag)) is None:
+                    # Asked before the blob was dropped: nothing is sent, as by the agent.
+                    self.after(0, lambda: self.tell(name, on.UploadEnded(peer, tag, piece)))
+                elif not node.mute:
+                    self._flow(node.up, _Flow(name, peer, exchange.spec, piece, 1))
             case do.FetchFromRegistry(tag, first, count):
                 self._fetch(name, node, node.swarm.exchanges[tag].spec, first, count)
             case do.StopRegistryFetch(tag, first):
@@ -390,9 +397,7 @@ class World:
         if present is not None:
             self.tell(name, on.PieceSpoiled(tag, piece, present.flow.source))
 
-    def _stored(
-        self, name: PeerId, node: Node, spec: BlobSpec, piece: int, source: PeerId
-    ) -> None:
+    def _stored(self, name: PeerId, node: Node, spec: BlobSpec, piece: int, source: PeerId) -> None:
         self.tell(name, on.PieceStored(spec.tag, piece, source))
         exchange = node.swarm.exchanges.get(spec.tag)
         if exchange is None:
