@@ -158,7 +158,10 @@ class Link:
             self._loop.remove_writer(self._sock.fileno())
 
     def _write_turn(self) -> bool:
-        """Send until the kernel takes no more or it is others' turn; return whether all is sent."""
+        """Send until the kernel takes no more or it is others' turn; return whether that was all.
+
+        It also was if the link was closed meanwhile.
+        """
         try:
             turn = TURN_BYTES
             while turn > 0:
@@ -173,7 +176,7 @@ class Link:
             return False
         except OSError as error:
             self.close(f"sending failed: {error.strerror or error}")
-        return False
+        return self.closed
 
     def _write_some(self) -> int:
         """Send the next stretch; return its bytes, or -1 when nothing is left to send."""
