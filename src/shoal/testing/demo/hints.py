@@ -42,8 +42,8 @@ It is all running. {_others(addresses)}
 docker:
     docker pull {front}/{name}
 
-containerd, told by {reference.registry}/hosts.toml in the folder below (crictl and kubelets need it in
-the folder that containerd's config_path names):
+containerd; {reference.registry}/hosts.toml is in the folder below, and crictl and kubelets need it
+in the one that containerd's config_path names:
 {toml}
     sudo ctr images pull --hosts-dir {hosts_folder} {name}
 
