@@ -61,6 +61,7 @@ class Exchange:
     heard_s: float = -1e9  # when the tracker last answered about this blob
     lease_asked_s: float | None = None
     lease_refused_s: float = -1e9
+    stuck_said_s: float = -1e9  # when the tracker was last told that nothing comes
     retry_at_s: float = 0.0
     registry_failures: int = 0  # in a row
     neighbours: dict[PeerId, Neighbour] = field(default_factory=dict)

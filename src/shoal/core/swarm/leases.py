@@ -44,6 +44,8 @@ class Leases:
         fresh = tracker is None
         if tracker is None:
             tracker = exchange.tracker = self.site.tracker_of(exchange.spec.tag)
+            exchange.lease_asked_s = None  # whoever was asked before is not who is asked now
+            exchange.lease_refused_s = -1e9
         if not self.site.reachable(tracker):
             self.site.connect(tracker)
             exchange.announced_s = -1e9
@@ -176,8 +178,8 @@ class Leases:
             self.give_up(exchange, f"no progress for {silent_s:.0f} s from peers or registry")
         elif silent_s > policy.alone_after_s and not led and not exchange.runs:
             self._fetch(exchange, first, 1, leased=False)
-        elif exchange.tracker is not None and now_s - exchange.lease_refused_s > policy.stall_s:
-            exchange.lease_refused_s = now_s
+        elif exchange.tracker is not None and now_s - exchange.stuck_said_s > policy.stall_s:
+            exchange.stuck_said_s = now_s
             self.site.send(exchange.tracker, say.LeaseWanted(exchange.spec.tag, first))
 
     def work_alone(self, exchange: Exchange, free: int) -> int:
