@@ -133,8 +133,9 @@ class Site:
         for node in self.nodes:
             with contextlib.suppress(BedError, ProcessLookupError):  # it has ended already
                 node.service.signal(signal.SIGTERM, group=False)
+        give_up_s = time.monotonic() + _STOP_TIMEOUT_S  # for all of them together
         for node in self.nodes:
-            node.service.stop(timeout_s=_STOP_TIMEOUT_S)
+            node.service.stop(timeout_s=max(0.0, give_up_s - time.monotonic()))
 
 
 def agent_command(config: Path) -> list[str]:

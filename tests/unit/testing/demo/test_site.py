@@ -1,6 +1,7 @@
 """The demo's agents: what they are told, and what happens if they do not come up."""
 
 import sys
+import time
 from pathlib import Path
 
 import aiohttp
@@ -11,6 +12,7 @@ from aiohttp.test_utils import TestServer
 
 from shoal.agent.settings import AgentSettings
 from shoal.testing.bed.processes import Service
+from shoal.testing.demo import site as site_module
 from shoal.testing.demo.addresses import Addresses, NodeAddress
 from shoal.testing.demo.failures import AddressTaken, DemoFailed
 from shoal.testing.demo.site import Figures, Node, Site, agent_command, parse_figures
@@ -140,3 +142,20 @@ def test_an_agent_that_cannot_be_started_is_told(tmp_path: Path) -> None:
     with pytest.raises(DemoFailed, match="agent 1 cannot be started: "):
         site.start()
     site.stop()
+
+
+def test_agents_that_do_not_end_are_ended_by_force_all_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(site_module, "_STOP_TIMEOUT_S", 0.2)
+    stubborn = "trap '' TERM; echo ready; while :; do sleep 0.05; done"
+    site = site_of(tmp_path, stubborn, stubborn)
+    site.start()
+    logs = [node.service.log for node in site.nodes]
+    site.nodes[0].service.wait_until(
+        lambda: all(log.read_text() == "ready\n" for log in logs), timeout_s=10
+    )
+    began_s = time.monotonic()
+    site.stop()
+    assert time.monotonic() - began_s < 2
+    assert not any(node.service.running for node in site.nodes)
