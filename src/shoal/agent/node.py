@@ -60,6 +60,8 @@ class Node:
         self._workers = workers
         self._metrics = metrics
         self._on_give_up = on_give_up
+        self._loop = asyncio.get_running_loop()
+        self._from_peers = metrics.pieces_stored.labels(source="peer")
         self._segments = Segments()
         self._incoming: dict[tuple[PeerId, BlobTag, int], IncomingPiece] = {}
         self._runs = RegistryRuns(
@@ -88,10 +90,9 @@ class Node:
         return peer in self.swarm.site.members
 
     def _tick(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._holdings.close_idle(now_s=loop.time())
+        self._holdings.close_idle(now_s=self._loop.time())
         self.tell(on.Ticked())
-        self._ticking = loop.call_later(self.swarm.tick_s, self._tick)
+        self._ticking = self._loop.call_later(self.swarm.tick_s, self._tick)
 
     # --- events in, orders out ----------------------------------------------------------------
 
@@ -105,7 +106,7 @@ class Node:
             return
         self._handling = True
         try:
-            now_s = asyncio.get_running_loop().time()
+            now_s = self._loop.time()
             while self._queue:
                 for effect in self.swarm.handle(self._queue.pop(0), now_s=now_s):
                     self._do(effect)
@@ -144,7 +145,7 @@ class Node:
             spec, fd, hash_ = transfer.spec, transfer.partial.fd, transfer.hashes[piece]
             self._send_piece(peer, spec, piece, hash_, os.dup(fd))
             return
-        holding = self._holdings.open(tag, now_s=asyncio.get_running_loop().time())
+        holding = self._holdings.open(tag, now_s=self._loop.time())
         if holding is None or holding.stored is None:
             self.tell(ended)
             self.tell(on.BlobDropped(tag))
@@ -241,7 +242,7 @@ class Node:
                 size = spec.size(piece)
                 transfer.sources.peer_bytes += size
                 self._metrics.peer_received_bytes.inc(size)
-                self._metrics.pieces_stored.labels(source="peer").inc()
+                self._from_peers.inc()
                 self.stored(transfer, piece, hash_, peer)
                 return
             if reason not in SOURCE_FAULTS:

@@ -39,6 +39,7 @@ class RegistryRuns:
         self._metrics = metrics
         self._tell = tell
         self._stored = stored
+        self._from_registry = metrics.pieces_stored.labels(source="origin")
         self._tasks = Tasks()
         self._under_way: dict[tuple[BlobTag, int], asyncio.Task[None]] = {}
 
@@ -123,10 +124,11 @@ class RegistryRuns:
         start, end = spec.offset(first), spec.offset(last) + spec.size(last)
         piece = first
         sink = _PieceSink(self, transfer, piece)
+        received = self._metrics.origin_bytes.labels(kind=str(spec.kind))
         try:
             async with self._origin.fetch(spec, grant, start=start, end=end) as chunks:
                 async for chunk in chunks:
-                    self._metrics.origin_bytes.labels(kind=str(spec.kind)).inc(len(chunk))
+                    received.inc(len(chunk))
                     transfer.sources.origin_bytes += len(chunk)
                     rest = chunk
                     while rest:
@@ -147,7 +149,7 @@ class RegistryRuns:
             self._metrics.pieces_failed.labels(reason="registry").inc()
             self._tell(on.PieceSpoiled(transfer.spec.tag, piece, REGISTRY))
             return
-        self._metrics.pieces_stored.labels(source="origin").inc()
+        self._from_registry.inc()
         self._stored(transfer, piece, hash_, REGISTRY)
 
     def progressed(self, transfer: Transfer, piece: int) -> None:

@@ -7,7 +7,7 @@ are outside its frame: the connection moves them without looking at them.
 
 import struct
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Final
 
 from shoal.core import bitmap
 from shoal.core.blob import TAG_BYTES, BlobSpec, BlobTag, ContentKind
@@ -138,24 +138,26 @@ def _held(f: _Fields, spec: BlobSpec) -> int:
     return held
 
 
-def _have(f: _Fields) -> Have:
-    tag = BlobTag(f.take(TAG_BYTES))
-    (count,) = f.unpack(_U16)
-    return Have(tag, struct.unpack(f">{count}I", f.take(4 * count)))
+def _have(payload: bytes) -> Have:
+    count = (len(payload) - TAG_BYTES) // _U32.size
+    pieces = struct.unpack_from(f">{count}I", payload, TAG_BYTES)
+    if TAG_BYTES + count * _U32.size != len(payload):
+        raise PeerFault(f"pieces in {len(payload) - TAG_BYTES} bytes")
+    return Have(BlobTag(payload[:TAG_BYTES]), pieces)
 
 
-def _piece(f: _Fields) -> tuple[BlobTag, int]:
-    tag, piece = cast("tuple[bytes, int]", f.unpack(_PIECE))
+def _piece(payload: bytes) -> tuple[BlobTag, int]:
+    tag, piece = _PIECE.unpack(payload)
     return BlobTag(tag), piece
 
 
-def _run(f: _Fields) -> tuple[BlobTag, int, int]:
-    tag, first, count = cast("tuple[bytes, int, int]", f.unpack(_RUN))
+def _run(payload: bytes) -> tuple[BlobTag, int, int]:
+    tag, first, count = _RUN.unpack(payload)
     return BlobTag(tag), first, count
 
 
-def _block(f: _Fields) -> Block:
-    tag, piece, offset, length, hash_ = cast("tuple[bytes, int, int, int, bytes]", f.unpack(_BLOCK))
+def _block(payload: bytes) -> Block:
+    tag, piece, offset, length, hash_ = _BLOCK.unpack(payload)
     if not 0 < length <= MAX_BLOCK_BYTES:
         raise PeerFault(f"block of {length} bytes is outside 1..{MAX_BLOCK_BYTES}")
     return Block(BlobTag(tag), piece, offset, length, hash_)
@@ -173,20 +175,38 @@ def _introduce(f: _Fields) -> Introduce:
     return Introduce(tag, tuple(PeerId(f.text()) for _ in range(f.take(1)[0])))
 
 
-def _wanted(f: _Fields) -> LeaseWanted:
-    tag, piece = cast("tuple[bytes, int]", f.unpack(_WANTED))
+def _tag(payload: bytes) -> BlobTag:
+    if len(payload) != TAG_BYTES:
+        raise PeerFault(f"a blob's tag of {len(payload)} bytes")
+    return BlobTag(payload)
+
+
+def _fields(read: Callable[[_Fields], Message]) -> Callable[[bytes], Message]:
+    """Return a reader of a payload that has fields of varying length."""
+
+    def reader(payload: bytes) -> Message:
+        fields = _Fields(payload)
+        message = read(fields)
+        fields.end()
+        return message
+
+    return reader
+
+
+def _wanted(payload: bytes) -> LeaseWanted:
+    tag, piece = _WANTED.unpack(payload)
     return LeaseWanted(BlobTag(tag), piece)
 
 
-def _ended(f: _Fields) -> LeaseEnded:
-    tag, first, done, outcome, retry = cast("tuple[bytes, int, int, int, float]", f.unpack(_ENDED))
+def _ended(payload: bytes) -> LeaseEnded:
+    tag, first, done, outcome, retry = _ENDED.unpack(payload)
     if outcome not in LeaseOutcome.__members__.values() or not 0 <= retry <= 86400:
         raise PeerFault(f"lease outcome {outcome} or retry time {retry} makes no sense")
     return LeaseEnded(BlobTag(tag), first, done, LeaseOutcome(outcome), retry)
 
 
 def _write_have(m: Have) -> bytes:
-    return m.tag + _U16.pack(len(m.pieces)) + struct.pack(f">{len(m.pieces)}I", *m.pieces)
+    return m.tag + struct.pack(f">{len(m.pieces)}I", *m.pieces)
 
 
 def _write_announce(m: Announce) -> bytes:
@@ -196,41 +216,41 @@ def _write_announce(m: Announce) -> bytes:
 
 # One row a message: its number on the wire, how it is written, how it is read. A number, once
 # released, is never used again for something else.
-_ROWS: tuple[tuple[int, type, Callable[..., bytes], Callable[[_Fields], Message]], ...] = (
-    (1, Hello, lambda m: _U16.pack(m.protocol) + _text(m.peer), _hello),
-    (2, Ping, lambda _: b"", lambda _: Ping()),
-    (3, Join, lambda m: _spec(m.spec) + _bits(m.held), _join),
+_ROWS: tuple[tuple[int, type, Callable[..., bytes], Callable[[bytes], Message]], ...] = (
+    (1, Hello, lambda m: _U16.pack(m.protocol) + _text(m.peer), _fields(_hello)),
+    (2, Ping, lambda _: b"", _fields(lambda _: Ping())),
+    (3, Join, lambda m: _spec(m.spec) + _bits(m.held), _fields(_join)),
     (4, Have, _write_have, _have),
-    (5, Request, lambda m: _PIECE.pack(m.tag, m.piece), lambda f: Request(*_piece(f))),
-    (6, Cancel, lambda m: _PIECE.pack(m.tag, m.piece), lambda f: Cancel(*_piece(f))),
-    (7, Busy, lambda m: _PIECE.pack(m.tag, m.piece), lambda f: Busy(*_piece(f))),
-    (8, Leave, lambda m: m.tag, lambda f: Leave(BlobTag(f.take(TAG_BYTES)))),
+    (5, Request, lambda m: _PIECE.pack(m.tag, m.piece), lambda p: Request(*_piece(p))),
+    (6, Cancel, lambda m: _PIECE.pack(m.tag, m.piece), lambda p: Cancel(*_piece(p))),
+    (7, Busy, lambda m: _PIECE.pack(m.tag, m.piece), lambda p: Busy(*_piece(p))),
+    (8, Leave, lambda m: m.tag, lambda p: Leave(_tag(p))),
     (
         9,
         Block,
         lambda m: _BLOCK.pack(m.tag, m.piece, m.offset, m.length, m.piece_hash),
         _block,
     ),
-    (10, Announce, _write_announce, _announce),
+    (10, Announce, _write_announce, _fields(_announce)),
     (
         11,
         Introduce,
         lambda m: m.tag + bytes([len(m.peers)]) + b"".join(map(_text, m.peers)),
-        _introduce,
+        _fields(_introduce),
     ),
     (12, LeaseWanted, lambda m: _WANTED.pack(m.tag, m.stuck_piece), _wanted),
     (
         13,
         LeaseGranted,
         lambda m: _RUN.pack(m.tag, m.first, m.count),
-        lambda f: LeaseGranted(*_run(f)),
+        lambda p: LeaseGranted(*_run(p)),
     ),
-    (14, LeaseNone, lambda m: m.tag, lambda f: LeaseNone(BlobTag(f.take(TAG_BYTES)))),
+    (14, LeaseNone, lambda m: m.tag, lambda p: LeaseNone(_tag(p))),
     (
         15,
         LeaseProgress,
         lambda m: _RUN.pack(m.tag, m.first, m.done),
-        lambda f: LeaseProgress(*_run(f)),
+        lambda p: LeaseProgress(*_run(p)),
     ),
     (
         16,
@@ -265,21 +285,23 @@ def decode(number: int, payload: bytes) -> Message:
     read = _READERS.get(number)
     if read is None:
         raise PeerFault(f"unknown message type {number}")
-    fields = _Fields(payload)
-    message = read(fields)
-    fields.end()
-    return message
+    try:
+        return read(payload)
+    except struct.error as error:
+        raise PeerFault(f"message of type {number} in {len(payload)} bytes: {error}") from error
 
 
 class FrameReader:
     """Cuts a stream into messages, and stops where a block's raw bytes begin."""
 
     def __init__(self) -> None:
-        self._data = bytearray()
+        self._data = b""
+        self._at = 0
 
     def feed(self, data: bytes | memoryview) -> None:
         """Take more bytes of the stream."""
-        self._data += data
+        self._data = self._data[self._at :] + data
+        self._at = 0
 
     def next(self) -> Message | None:
         """Return the next whole message, or None until more bytes come.
@@ -289,20 +311,20 @@ class FrameReader:
         Raises:
             PeerFault: a frame that is too long, unknown or malformed.
         """
-        if len(self._data) < HEAD.size:
+        begin = self._at + HEAD.size
+        if len(self._data) < begin:
             return None
-        length, number = HEAD.unpack_from(self._data)
+        length, number = HEAD.unpack_from(self._data, self._at)
         if length > MAX_FRAME_BYTES:
             raise PeerFault(f"frame of {length} bytes is over {MAX_FRAME_BYTES}")
-        end = HEAD.size + length
+        end = begin + length
         if len(self._data) < end:
             return None
-        payload = bytes(self._data[HEAD.size : end])
-        del self._data[:end]
-        return decode(number, payload)
+        self._at = end
+        return decode(number, self._data[begin:end])
 
     def take(self, most: int) -> bytes:
         """Return, and remove, up to `most` bytes that were fed and not yet read."""
-        part = bytes(self._data[:most])
-        del self._data[: len(part)]
+        part = self._data[self._at : self._at + most]
+        self._at += len(part)
         return part
