@@ -417,10 +417,11 @@ class Swarm:
             self.leases.announce(exchange)
             free = self.requests.budget(exchange) - requests
             requests += self.requests.fill(exchange, free)
-            if fetches < self.policy.registry_fetches:
+            full = fetches >= self.policy.registry_fetches
+            if not full:
                 fetches += self.leases.ask(exchange)
-            elif free <= 0 or not (exchange.runs or exchange.lease_asked_s is not None):
-                # Earlier blobs have every hand: this one is not stuck, it waits for its turn.
+            if not exchange.in_flight and (free <= 0 or (full and exchange.lease_asked_s is None)):
+                # Other blobs have every hand: this one is not stuck, it waits for its turn.
                 exchange.progress_s = self.site.now_s
 
     def check(self) -> None:
