@@ -18,6 +18,9 @@ from shoal.core.wire import messages as say
 
 # While its tracker says that others are at work, a blob may be late on a slow link.
 GIVE_UP_FACTOR_WHEN_LED = 4
+# A node that the registry denies waits for peers while its tracker says that others are at work;
+# if it does not, only so many times a lease's patience: its client must authenticate anew.
+DENIED_PATIENCE = 1.5
 REGISTRY_FAILURES_MOST = 3  # in a row and without any progress, before readers are told
 # A registry that fails is asked again after half a second, twice as long after each failure in a
 # row, 8 s at most, unless it says longer itself.
@@ -137,9 +140,14 @@ class Leases:
         if run.leased and exchange.tracker is not None:
             retry_s = min(event.retry_after_s, RETRY_AFTER_MOST_S)
             self._end(exchange.tracker, event.tag, run.first, run.done, outcome, retry_s)
+        # A node that is denied may still have all from peers; `watch` sees whether it comes.
+        alone = exchange.alone or len(self.site.members) == 1
         if (
             event.fault is not None
-            and (exchange.denied or exchange.registry_failures >= REGISTRY_FAILURES_MOST)
+            and (
+                (exchange.denied and alone)
+                or exchange.registry_failures >= REGISTRY_FAILURES_MOST
+            )
             and not exchange.in_flight
             and not any(n.held & exchange.missing for n in exchange.neighbours.values())
         ):
@@ -173,10 +181,12 @@ class Leases:
             return
         led = now_s - exchange.heard_s <= policy.lease_patience_s
         patience_s = policy.give_up_s * (GIVE_UP_FACTOR_WHEN_LED if led else 1)
+        if exchange.denied and not led:
+            patience_s = DENIED_PATIENCE * policy.lease_patience_s
         first, _ = bitmap.lowest_run(exchange.missing, longest=1)
-        if exchange.denied or silent_s > patience_s:
+        if silent_s > patience_s:
             self.give_up(exchange, f"no progress for {silent_s:.0f} s from peers or registry")
-        elif silent_s > policy.alone_after_s and not led and not exchange.runs:
+        elif silent_s > policy.alone_after_s and not (led or exchange.runs or exchange.denied):
             self._fetch(exchange, first, 1, leased=False)
         elif exchange.tracker is not None and now_s - exchange.stuck_said_s > policy.stall_s:
             exchange.stuck_said_s = now_s

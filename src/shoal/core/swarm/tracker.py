@@ -150,9 +150,14 @@ class Tracker:
         """A node has a free hand for the registry: grant now, or when a lease comes free."""
         table = self.tables.get(message.tag)
         known = table.participants.get(peer) if table else None
-        if table is None or known is None or known.denied:
+        if table is None or known is None:
             return [(peer, LeaseNone(message.tag))]
         known.seen_s = now_s
+        if known.denied:
+            # It hears of this tracker only while somebody else may bring what it waits for.
+            others = (p for other, p in table.participants.items() if other != peer)
+            at_work = any(not p.denied for p in others)
+            return [(peer, LeaseNone(message.tag))] if at_work else []
         known.declined = False
         if message.stuck_piece >= 0:
             self._lapse_stuck(table, message.stuck_piece, now_s)
@@ -197,8 +202,8 @@ class Tracker:
             # A lease of the tracker before this one, or one that had lapsed: what came is there.
             known.held |= bitmap.run(message.first, message.done)
             table.available |= known.held
-        if message.outcome is LeaseOutcome.DECLINED and known is not None:
-            known.declined = True
+        if message.outcome in (LeaseOutcome.DECLINED, LeaseOutcome.FAILED) and known is not None:
+            known.declined = True  # whoever failed asks again when its pause is over
         if message.outcome is LeaseOutcome.DENIED and known is not None:
             known.denied = True
             table.waiting.pop(peer, None)
