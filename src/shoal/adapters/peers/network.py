@@ -245,14 +245,14 @@ class PeerNetwork:
         loop = asyncio.get_running_loop()
         now_s = loop.time()
         for link in list(self._links.values()):
-            if link.paused:
-                continue
-            if now_s - link.heard_s > SILENT_AFTER_S:
+            if not link.paused and now_s - link.heard_s > SILENT_AFTER_S:
                 link.close(f"silent for {now_s - link.heard_s:.1f} s")
             elif now_s - link.spoke_s > PING_AFTER_S and not link.waiting:
                 link.send(Ping())
         for link in list(self._greeting):
-            if now_s - link.heard_s > HELLO_TIMEOUT_S:
+            # Nothing but a Hello is said meanwhile, so this is when the greeting began; what was
+            # heard says nothing, for a stranger may drip.
+            if now_s - link.spoke_s > HELLO_TIMEOUT_S:
                 link.close("no Hello")
         with suppress(RuntimeError):
             self._watch = loop.call_later(PING_AFTER_S / 2, self._look_around)
