@@ -12,6 +12,9 @@ from shoal.core.blob import BlobSpec
 from shoal.core.peer import PeerId
 from shoal.core.swarm.events import REGISTRY
 
+FETCHES_MOST = 3  # of one piece at the same time, when those before have stalled
+SILENCES_COUNTED = 5  # 32 s is the longest that a silent neighbour is left alone
+
 
 @dataclass(slots=True)
 class Neighbour:
@@ -20,6 +23,8 @@ class Neighbour:
     held: int = 0
     asked: set[int] = field(default_factory=set)  # pieces asked of it, not yet answered
     busy_until_s: float = 0.0
+    heard_s: float = 0.0  # when bytes last came, or the first of `asked` was asked
+    silences: int = 0  # in a row, each ended only by bytes
 
 
 @dataclass(slots=True)
@@ -70,6 +75,7 @@ class Exchange:
     in_flight: dict[int, list[Fetch]] = field(default_factory=dict)
     in_flight_bits: int = 0
     requests: int = 0  # out at neighbours
+    written_off: int = 0  # of these, at neighbours that have fallen silent
     unsaid: int = 0  # pieces that came and that neighbours were not told of
     said_s: float = -1e9
     runs: dict[int, RegistryRun] = field(default_factory=dict)
@@ -129,7 +135,10 @@ class Exchange:
         self.in_flight.setdefault(piece, []).append(Fetch(source, now_s, now_s))
         self.in_flight_bits |= 1 << piece
         if source != REGISTRY:
-            self.neighbours[source].asked.add(piece)
+            neighbour = self.neighbours[source]
+            if not neighbour.asked:
+                neighbour.heard_s = now_s
+            neighbour.asked.add(piece)
             self.requests += 1
 
     def unask(self, piece: int, source: PeerId) -> None:
@@ -150,6 +159,7 @@ class Exchange:
     def progressed(self, piece: int, source: PeerId, now_s: float) -> list[PeerId]:
         """Bytes of `piece` came from `source`; return the others it need no longer come from."""
         others: list[PeerId] = []
+        self._heard(source, now_s)
         for fetch in self.in_flight.get(piece, ()):
             if fetch.source == source:
                 fetch.progress_s = now_s
@@ -158,26 +168,52 @@ class Exchange:
                 others.append(fetch.source)
         return others
 
-    def stored(self, piece: int, now_s: float) -> list[PeerId]:
-        """`piece` is here; return the sources that were asked for it and have not sent it."""
+    def stored(self, piece: int, source: PeerId, now_s: float) -> list[PeerId]:
+        """`piece` is here, from `source`; return all the sources that were asked for it."""
         self.held |= 1 << piece
         self.progress_s = now_s
+        self._heard(source, now_s)
         sources = [fetch.source for fetch in self.in_flight.get(piece, ())]
         for source in sources:
             self.unask(piece, source)
         return sources
 
-    def stalled(self, now_s: float, *, stall_s: float) -> Iterator[tuple[int, Fetch]]:
-        """Yield the pieces whose only fetch has shown no progress for `stall_s`."""
+    def _heard(self, source: PeerId, now_s: float) -> None:
+        """Bytes came from `source`: it is not silent."""
+        neighbour = self.neighbours.get(source)
+        if neighbour is not None:
+            neighbour.heard_s = now_s
+            if neighbour.silences:
+                neighbour.silences, neighbour.busy_until_s = 0, 0.0
+
+    def look_for_silence(self, now_s: float, *, silent_s: float) -> None:
+        """Leave neighbours alone that were asked and send nothing, longer each time in a row.
+
+        They may have what they say and be unable to send it. What was asked of them stays asked,
+        but is written off: it must not take the place of requests to others.
+        """
+        self.written_off = 0
+        for neighbour in self.neighbours.values():
+            if neighbour.asked and now_s - neighbour.heard_s > silent_s:
+                self.written_off += len(neighbour.asked)
+                if neighbour.busy_until_s <= now_s:
+                    neighbour.silences += 1
+                    pause_s = silent_s * 2 ** min(neighbour.silences, SILENCES_COUNTED)
+                    neighbour.busy_until_s = now_s + pause_s
+
+    def stalled(self, now_s: float, *, stall_s: float) -> Iterator[tuple[int, list[Fetch]]]:
+        """Yield the pieces of which no fetch has shown progress for `stall_s`."""
         for piece, fetches in self.in_flight.items():
-            if len(fetches) == 1 and now_s - fetches[0].progress_s > stall_s:
-                yield piece, fetches[0]
+            if len(fetches) < FETCHES_MOST and all(
+                now_s - fetch.progress_s > stall_s for fetch in fetches
+            ):
+                yield piece, fetches
 
     def check(self) -> None:
         """Assert the invariants; tests and the simulator call this after every event."""
         bits = 0
         for piece, fetches in self.in_flight.items():
-            assert 1 <= len(fetches) <= 3, fetches
+            assert 1 <= len(fetches) <= FETCHES_MOST + 1, fetches  # a lease is not refused for it
             assert len({fetch.source for fetch in fetches}) == len(fetches)
             bits |= 1 << piece
         assert bits == self.in_flight_bits

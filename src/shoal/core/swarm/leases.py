@@ -145,8 +145,7 @@ class Leases:
         if (
             event.fault is not None
             and (
-                (exchange.denied and alone)
-                or exchange.registry_failures >= REGISTRY_FAILURES_MOST
+                (exchange.denied and alone) or exchange.registry_failures >= REGISTRY_FAILURES_MOST
             )
             and not exchange.in_flight
             and not any(n.held & exchange.missing for n in exchange.neighbours.values())

@@ -56,6 +56,9 @@ class Requests:
         if not need and not exchange.in_flight:
             return 0
         asked = 0
+        if exchange.written_off:
+            # Before anything else: a reader may be waiting for just these.
+            asked = self._hedge(exchange, free, stall_s=policy.stall_s)
         most = policy.requests_per_neighbour
         useful: dict[PeerId, int] = {}  # free neighbour -> what it has of what is needed
         for peer, neighbour in exchange.neighbours.items():
@@ -77,22 +80,23 @@ class Requests:
                 del useful[peer]
             useful = {p: held for p, held in useful.items() if held & need}
         if asked < free and exchange.in_flight:
-            asked += self._hedge(exchange, free - asked)
+            asked += self._hedge(exchange, free - asked, stall_s=policy.hedge_s)
         return asked
 
-    def _hedge(self, exchange: Exchange, free: int) -> int:
-        """Ask elsewhere for pieces that stalled, or have not begun while nothing else is left."""
+    def _hedge(self, exchange: Exchange, free: int, *, stall_s: float) -> int:
+        """Ask elsewhere for pieces that stalled, or have not begun for `stall_s`."""
         policy, now_s = self.site.policy, self.site.now_s
         asked = 0
-        for piece, fetch in list(exchange.stalled(now_s, stall_s=policy.hedge_s)):
+        for piece, fetches in list(exchange.stalled(now_s, stall_s=stall_s)):
             if asked >= free:
                 break
-            if fetch.begun and now_s - fetch.progress_s <= policy.stall_s:
+            if any(f.begun and now_s - f.progress_s <= policy.stall_s for f in fetches):
                 continue
+            sources = [fetch.source for fetch in fetches]
             others = [
                 peer
                 for peer, neighbour in exchange.neighbours.items()
-                if peer != fetch.source
+                if peer not in sources
                 and neighbour.held >> piece & 1
                 and neighbour.busy_until_s <= now_s
                 and len(neighbour.asked) < policy.requests_per_neighbour

@@ -269,7 +269,7 @@ class Swarm:
         if event.source == REGISTRY:
             exchange.registry_failures = 0
             self.leases.renew(exchange, event.piece, moved=True)
-        for source in exchange.stored(event.piece, self.site.now_s):
+        for source in exchange.stored(event.piece, event.source, self.site.now_s):
             if source not in (event.source, REGISTRY):
                 self.site.send(source, say.Cancel(event.tag, event.piece))
         exchange.unsaid |= 1 << event.piece
@@ -390,6 +390,7 @@ class Swarm:
         self.holds.ticked()
         for tag, exchange in list(self.exchanges.items()):
             if exchange.wanted:
+                exchange.look_for_silence(now_s, silent_s=self.policy.stall_s)
                 self.leases.watch(exchange)
             elif (
                 not exchange.runs
@@ -406,7 +407,7 @@ class Swarm:
         """Ask neighbours and the registry for what is missing, first opened blob first."""
         requests = fetches = 0
         for exchange in self.exchanges.values():
-            requests += exchange.requests
+            requests += max(0, exchange.requests - exchange.written_off)
             fetches += len(exchange.runs) + (exchange.lease_asked_s is not None)
         for exchange in self.exchanges.values():
             if not self.leases.fetching(exchange):
