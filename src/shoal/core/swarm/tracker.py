@@ -51,6 +51,12 @@ class Participant:
     seen_s: float
     denied: bool = False  # the registry refuses its credential for this blob
     declined: bool = False  # wants no lease until it asks for one
+    doubted: bool = False  # somebody waited in vain for a piece that it alone has
+
+    @property
+    def offers(self) -> int:
+        """Bitmap of the pieces that others can be expected to get from it."""
+        return 0 if self.doubted else self.held
 
 
 @dataclass(slots=True)
@@ -93,7 +99,7 @@ class Table:
         """Derive `available` anew, after someone left."""
         self.available = 0
         for participant in self.participants.values():
-            self.available |= participant.held
+            self.available |= participant.offers
 
 
 @dataclass(slots=True)
@@ -128,7 +134,7 @@ class Tracker:
         if lost:
             table.count_available()
         else:
-            table.available |= message.held
+            table.available |= known.offers
         replies: Replies = []
         if message.peers_sought and (peers := self._introduce(table, peer, message.peers_sought)):
             replies.append((peer, Introduce(spec.tag, peers)))
@@ -169,14 +175,23 @@ class Tracker:
         return replies
 
     def _lapse_stuck(self, table: Table, piece: int, now_s: float) -> None:
-        """Someone waits in vain for `piece`: if its holders cannot be reached, lease it anew."""
+        """Someone waits in vain for `piece`: if its holders cannot be reached, lease it anew.
+
+        A node that alone has it may be unable to send at all, so nothing that it alone has is
+        waited for any longer, one piece after the other: all of that is leased anew.
+        """
         bit = 1 << piece
         if piece < table.spec.pieces and table.available & bit and not table.lapses.get(piece):
-            for participant in table.participants.values():
+            before = table.available
+            holders = [p for p in table.participants.values() if p.offers & bit]
+            if len(holders) == 1:
+                holders[0].doubted = True
+            for participant in holders:
                 participant.held &= ~bit
-            table.available &= ~bit
-            table.lapses[piece] = 1
-            self.doubted += 1
+            table.count_available()
+            for lost in bitmap.members(before & ~table.available):
+                table.lapses[lost] = table.lapses.get(lost, 0) + 1
+                self.doubted += 1
         self._lapse(table, now_s)
 
     def lease_progressed(self, peer: PeerId, message: LeaseProgress, *, now_s: float) -> Replies:
@@ -201,7 +216,7 @@ class Tracker:
         elif known is not None and message.first + message.done <= table.spec.pieces:
             # A lease of the tracker before this one, or one that had lapsed: what came is there.
             known.held |= bitmap.run(message.first, message.done)
-            table.available |= known.held
+            table.available |= known.offers
         if message.outcome in (LeaseOutcome.DECLINED, LeaseOutcome.FAILED) and known is not None:
             known.declined = True  # whoever failed asks again when its pause is over
         if message.outcome is LeaseOutcome.DENIED and known is not None:
@@ -218,7 +233,7 @@ class Tracker:
         known = table.participants.get(lease.peer)
         if known is not None:
             known.held |= came
-            table.available |= came
+            table.available |= known.offers
 
     def left(self, peer: PeerId, tags: Iterable[BlobTag], *, now_s: float) -> Replies:
         """A node no longer takes part in these blobs, by its word or because it is gone."""
@@ -301,13 +316,17 @@ class Tracker:
         return replies
 
     def _taker(self, table: Table) -> PeerId | None:
+        trusted = any(k.wants and not (k.denied or k.doubted) for k in table.participants.values())
         for peer in table.waiting:
-            if not table.participants[peer].denied:
+            known = table.participants[peer]
+            if not known.denied and not (known.doubted and trusted):
                 return peer
         if table.leases:
             return None  # somebody is at work and will ask again
         idle = [
-            p for p, k in table.participants.items() if k.wants and not (k.denied or k.declined)
+            p
+            for p, k in table.participants.items()
+            if k.wants and not (k.denied or k.declined or (k.doubted and trusted))
         ]
         return self.rng.choice(idle) if idle else None
 
@@ -329,7 +348,7 @@ class Tracker:
             assert table.participants, "a table without participants is forgotten"
             union = 0
             for participant in table.participants.values():
-                union |= participant.held
+                union |= participant.offers
             assert union == table.available
             leased = 0
             for (peer, first), lease in table.leases.items():
