@@ -62,6 +62,7 @@ class Exchange:
     alone: bool = False  # peers are not believed for this blob: registry only
     denied: bool = False  # the registry refuses every credential of this node
     tracker: PeerId | None = None
+    left: tuple[PeerId, float] | None = None  # the tracker before, and when it was lost
     announced_s: float = -1e9
     heard_s: float = -1e9  # when the tracker last answered about this blob
     lease_asked_s: float | None = None

@@ -68,6 +68,18 @@ class Leases:
         exchange.announced_s = now_s
         self.site.send(tracker, message)
 
+    def back(self, exchange: Exchange, peer: PeerId) -> None:
+        """`peer` is connected: if it was this blob's tracker a moment ago, it still is.
+
+        Its successor has leased nothing yet, and others may never have lost it: two trackers would
+        lease every piece twice.
+        """
+        if exchange.left is None or exchange.left[0] != peer:
+            return
+        if self.site.now_s - exchange.left[1] <= self.site.policy.takeover_grace_s:
+            exchange.tracker = None  # and so to be chosen anew
+        exchange.left = None
+
     def ask(self, exchange: Exchange) -> bool:
         """Offer a free hand to the blob's tracker; return whether one was offered."""
         tracker, policy, now_s = exchange.tracker, self.site.policy, self.site.now_s

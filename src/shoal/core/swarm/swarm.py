@@ -130,11 +130,13 @@ class Swarm:
         for exchange in self.exchanges.values():
             if exchange.introduced.pop(peer, True) is None:
                 self._join(exchange, peer)
+            self.leases.back(exchange, peer)
         self.holds.peer_connected(peer)
         self._dirty = True
 
     def _peer_lost(self, event: on.PeerLost) -> None:
         peer = event.peer
+        broke = event.failed and peer in self.site.links
         self.site.lost(peer, failed=event.failed)
         self.holds.peer_lost(peer)
         self.uploads.lost(peer)
@@ -142,7 +144,9 @@ class Swarm:
             exchange.part(peer)
             if exchange.tracker == peer:
                 exchange.tracker = None
-                exchange.lease_asked_s = None
+                exchange.left = (peer, self.site.now_s)
+                if broke:
+                    self.site.connect(peer)  # it may be only the connection
         if event.failed:
             # After a planned end the peer comes back, and its leases live on until they lapse.
             self.site.tell(self.tracker.lost(peer, now_s=self.site.now_s))
