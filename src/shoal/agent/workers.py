@@ -93,9 +93,13 @@ class Workers:
     def _tell(self) -> None:
         # Cleared first: a job that ends from here on wakes the loop again.
         self._woken = False
-        while self._ended:
-            told, result, error = self._ended.popleft()
-            told(result, error)
+        try:
+            while self._ended:
+                told, result, error = self._ended.popleft()
+                told(result, error)
+        finally:
+            if self._ended:  # one of them raised, which the loop reports: the others hear as well
+                self._loop.call_soon(self._tell)
 
     def stop(self, *, timeout_s: float = 5.0) -> None:
         """Let the threads finish the jobs they have, and wait for them."""

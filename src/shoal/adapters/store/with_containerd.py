@@ -35,10 +35,14 @@ class WithContainerd:
         return self._store.partial(spec)
 
     def digests(self) -> Iterable[tuple[Digest, int]]:
-        """Return every blob of both and its length in bytes. Reads containerd's folder."""
-        known = dict(self._content.digests())
-        known.update(self._store.digests())
-        return sorted(known.items())
+        """Return every blob of both and its length in bytes, the store's own first.
+
+        Reads containerd's folder.
+        """
+        known = dict(self._store.digests())
+        for digest, length_bytes in self._content.digests():
+            known.setdefault(digest, length_bytes)
+        return list(known.items())
 
     def used_bytes(self) -> int:
         """Return the bytes that the store takes; containerd's are not ours. Cheap."""
