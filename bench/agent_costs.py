@@ -1,0 +1,103 @@
+"""What an agent's worker process costs, as the kernel counts it: processor time and memory."""
+
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from shoal.testing.bed.agents import Agent
+from shoal.testing.bed.processes import BedError
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+SAMPLE_INTERVAL_S = 0.01
+
+
+def worker_pid(agent: Agent) -> int:
+    """Return the process that does the work: the supervisor's only child.
+
+    Raises:
+        BedError: it has none, or more than one.
+    """
+    pids = agent.pids()
+    if len(pids) != 2:
+        raise BedError(f"{agent.service.name}: {len(pids)} processes where 2 were expected")
+    return pids[1]
+
+
+@dataclass(frozen=True, slots=True)
+class CpuTime:
+    """Processor time of a process, all its threads together, in seconds."""
+
+    user_s: float
+    system_s: float
+
+    @classmethod
+    def of(cls, pid: int) -> "CpuTime":
+        """Return what process `pid` has used so far."""
+        return parse_cpu_time(Path(f"/proc/{pid}/stat").read_text())
+
+    @property
+    def total_s(self) -> float:
+        """Both."""
+        return self.user_s + self.system_s
+
+    def __sub__(self, other: "CpuTime") -> "CpuTime":
+        return CpuTime(self.user_s - other.user_s, self.system_s - other.system_s)
+
+
+def parse_cpu_time(stat: str) -> CpuTime:
+    """Return the times in a `/proc/<pid>/stat`."""
+    # proc(5): fields 14 and 15; counted after the command, which may hold blanks.
+    fields = stat.rpartition(")")[2].split()
+    return CpuTime(int(fields[11]) / _TICKS_PER_S, int(fields[12]) / _TICKS_PER_S)
+
+
+def anonymous_bytes(pid: int) -> int:
+    """Return a process's resident memory that is no file's (RssAnon)."""
+    return parse_anonymous_bytes(Path(f"/proc/{pid}/status").read_text())
+
+
+def parse_anonymous_bytes(status: str) -> int:
+    """Return RssAnon of a `/proc/<pid>/status`.
+
+    Raises:
+        BedError: the kernel does not tell it.
+    """
+    for line in status.splitlines():
+        name, _, value = line.partition(":")
+        if name == "RssAnon":
+            return int(value.split()[0]) * 1024
+    raise BedError("this kernel does not tell RssAnon")
+
+
+class AnonymousPeaks:
+    """Watches the anonymous memory of processes, a hundred times a second, in a thread."""
+
+    def __init__(self, pids: list[int]) -> None:
+        self.peak_bytes = dict.fromkeys(pids, 0)
+        self.samples = 0
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def _watch(self) -> None:
+        while not self._end.wait(SAMPLE_INTERVAL_S):
+            for pid, peak in self.peak_bytes.items():
+                try:
+                    self.peak_bytes[pid] = max(peak, anonymous_bytes(pid))
+                except OSError:
+                    continue  # it has ended; whoever waits for it will notice
+            self.samples += 1
+
+    def __enter__(self) -> "AnonymousPeaks":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._end.set()
+        self._thread.join()

@@ -1,0 +1,175 @@
+"""How much processor time does the agent take to pass a GB on from one peer to another?
+
+Three agents in a chain, links unshaped, peers on plain TCP. A has a blob of 1 GiB in its store. B,
+whose worker process is measured, knows A and C; A and C know only B. A client on B and one on C
+read the blob at the same time, so B receives it from A, verifies it (each piece, and the whole
+digest), stores it, and sends it to C once, piece by piece as they come.
+
+The figure is the growth of user and system time of B's worker process (/proc/<pid>/stat), less
+what it takes when idle, for each GB (10^9 bytes) of the blob. It includes what B's client costs,
+since only a client starts a download; `client_share` is what one more client costs afterwards,
+served from the store. B's own metrics must say that it received the blob from peers, nothing from
+the registry, and sent it to peers once; a run in which they do not is an error.
+
+A run takes some 20 s where the disk writes 200 MB/s and is given up after 6 minutes.
+"""
+
+import sys
+import time
+from dataclasses import dataclass
+
+from bench.agent_costs import CpuTime, worker_pid
+from bench.backed_memory import back_memory
+from bench.large_blob import LargeBlob, push_large_blob, read, read_together, wait_stored
+from bench.ledger import Figure, Ledger, parser
+from shoal.core.membership.placement import ranked
+from shoal.core.peer import PeerId
+from shoal.testing.bed.agents import PEER_PORT, Agent
+from shoal.testing.bed.bed import Bed
+from shoal.testing.bed.node import Node
+from shoal.testing.bed.processes import BedError
+
+BOUND_S_PER_GB = 1.8
+_IDLE_S = 2.0
+# What may come from elsewhere, or go twice, before a run counts as another experiment.
+_TOLERANCE = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What B took, in seconds."""
+
+    work: CpuTime  # less what it takes when idle
+    idle_share: float  # of one processor
+    client_s: float  # one more client, served from the store
+    wall_s: float
+
+
+def main() -> int:
+    """Measure, print, write down."""
+    options = parser(__doc__, runs=5)
+    options.add_argument("--size", type=int, default=1024, metavar="MIB", help="of the blob (1024)")
+    args = options.parse_args()
+    ledger = Ledger("cpu", question="What does it cost the agent to pass a GB on between peers?")
+    with Bed(nodes=3) as bed:
+        blob = push_large_blob(bed, size_mib=args.size)
+        chain = _chain(bed, blob)
+        runs = [_run(bed, chain, blob) for _ in range(args.runs)]
+    _add(ledger, runs, blob.size_bytes / 1e9)
+    return ledger.finish(args)
+
+
+def _chain(bed: Bed, blob: LargeBlob) -> tuple[Node, Node, Node]:
+    """Return the nodes as A, B and C.
+
+    B is the one that tracks the blob among all three, and therefore also among any two: whatever
+    an agent knows of the others, it asks B who has the blob.
+    """
+    by_peer = {PeerId(_member(node)): node for node in bed.nodes}
+    b, a, c = (by_peer[peer] for peer in ranked(blob.spec.tag, by_peer))
+    return a, b, c
+
+
+def _member(node: Node) -> str:
+    return f"{node.host.ipv4}:{PEER_PORT}"
+
+
+def _run(bed: Bed, chain: tuple[Node, Node, Node], blob: LargeBlob) -> Run:
+    a, b, c = chain
+    bed.stop_agents()
+    for node, known in ((a, (a, b)), (b, (a, b, c)), (c, (b, c))):
+        members = {"static": [_member(other) for other in known]}
+        node.start_agent(bed.agent_settings(node, {"membership": members}), wait=False)
+    for node in chain:
+        node.agent.wait_ready()
+    read(a, [blob.manifest_path, blob.blob_path], size_bytes=blob.size_bytes)
+    wait_stored(a, blob)
+
+    back_memory(3 * blob.size_bytes)  # B's and C's part files, and room
+    pid = worker_pid(b.agent)
+    before_idle = CpuTime.of(pid)
+    time.sleep(_IDLE_S)
+    began, began_s = CpuTime.of(pid), time.monotonic()
+    idle_share = (began - before_idle).total_s / _IDLE_S
+    read_together([b, c], blob)
+    wall_s = time.monotonic() - began_s
+    wait_stored(b, blob)
+    elapsed_s = time.monotonic() - began_s
+    spent = CpuTime.of(pid) - began
+    work = CpuTime(spent.user_s - idle_share * elapsed_s, spent.system_s)
+    _check_route(b.agent, blob)
+
+    began = CpuTime.of(pid)
+    read(b, [blob.manifest_path, blob.blob_path], size_bytes=blob.size_bytes)
+    client_s = (CpuTime.of(pid) - began).total_s
+    run = Run(work, idle_share, client_s, wall_s)
+    print(
+        f"user {work.user_s:.2f} s, system {work.system_s:.2f} s in {wall_s:.1f} s; "
+        f"idle {idle_share:.1%} of a processor; another client {client_s:.2f} s",
+        file=sys.stderr,
+        flush=True,
+    )
+    return run
+
+
+def _check_route(agent: Agent, blob: LargeBlob) -> None:
+    """Check that the blob came from peers and went to a peer once.
+
+    Raises:
+        BedError: it took another way.
+    """
+    metrics = agent.metrics()
+    received, sent, origin = (
+        sum(value for key, value in metrics.items() if key.startswith(name)) / blob.size_bytes
+        for name in (
+            "shoal_peer_received_bytes_total",
+            "shoal_peer_sent_bytes_total",
+            'shoal_origin_bytes_total{kind="blob"',
+        )
+    )
+    right = abs(received - 1) < _TOLERANCE and abs(sent - 1) < _TOLERANCE and origin < _TOLERANCE
+    if not right:
+        raise BedError(
+            f"{agent.service.name} received {received:.3f} copies from peers and {origin:.3f} from "
+            f"the registry, and sent {sent:.3f} to peers: not what is to be measured"
+        )
+
+
+def _add(ledger: Ledger, runs: list[Run], gigabytes: float) -> None:
+    ledger.add(
+        Figure.at_most(
+            "cpu_per_gb",
+            [run.work.total_s / gigabytes for run in runs],
+            bound=BOUND_S_PER_GB,
+            unit="s/GB",
+            note="received from a peer, verified, stored, sent once to a peer and once to a client",
+        )
+    )
+    user = [run.work.user_s / gigabytes for run in runs]
+    ledger.add(Figure.shown("user", user, unit="s/GB"))
+    system = [run.work.system_s / gigabytes for run in runs]
+    ledger.add(Figure.shown("system", system, unit="s/GB"))
+    ledger.add(
+        Figure.shown(
+            "client_share",
+            [run.client_s / gigabytes for run in runs],
+            unit="s/GB",
+            note="one more client on B, served from its store: what the client's part may be",
+        )
+    )
+    ledger.add(
+        Figure.shown(
+            "rate",
+            [gigabytes * 1e3 / run.wall_s for run in runs],
+            unit="MB/s",
+            note="of the blob to both clients, on this machine, which runs all three agents",
+        )
+    )
+    idle = [run.idle_share * 100 for run in runs]
+    ledger.add(
+        Figure.shown("idle", idle, unit="%", note="of a processor, by an agent without work")
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

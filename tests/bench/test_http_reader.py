@@ -1,0 +1,49 @@
+"""The cheap client of benchmarks."""
+
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+
+from bench.http_reader import read_all
+
+
+@contextmanager
+def _answering(*answers: bytes) -> Iterator[int]:
+    """Serve one connection: each request gets the next answer, then it is closed."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        listener.settimeout(10)
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.settimeout(10)
+                for answer in answers:
+                    request = b""
+                    while not request.endswith(b"\r\n\r\n"):
+                        request += connection.recv(4096)
+                    connection.sendall(answer)
+
+        served = pool.submit(serve)
+        yield int(listener.getsockname()[1])
+        served.result(10)
+
+
+def test_paths_are_read_one_after_the_other_over_one_connection() -> None:
+    small = b"HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\n\r\nabc"
+    large = b"HTTP/1.1 200 OK\r\ncontent-length: 3000000\r\n\r\n" + bytes(3_000_000)
+    with _answering(small, large) as port:
+        first, second = read_all("127.0.0.1", port, ["/a", "/b"])
+    assert first[:2] == (404, 3)
+    assert second[:2] == (200, 3_000_000)
+    assert second[2] > 0
+
+
+def test_a_body_that_is_cut_is_told() -> None:
+    with (
+        _answering(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc") as port,
+        pytest.raises(SystemExit, match="cut after 3 of 10 bytes"),
+    ):
+        read_all("127.0.0.1", port, ["/a"])
