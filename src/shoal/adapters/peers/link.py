@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 UNSENT_BYTES = 2 * MAX_BLOCK_BYTES
 # Bytes that one wake-up may send before other connections get their turn.
 TURN_BYTES = 4 * MAX_BLOCK_BYTES
+# On a link that is not slow the kernel wakes us only for so much of a block: half the wake-ups, each
+# of which costs more than copying the bytes. Slower than QUICK_BLOCK_S, every byte must show.
+WAKE_BYTES = 64 * 1024
+QUICK_BLOCK_S = 0.5
 CONTROL_QUEUE_BYTES_MOST = 4 * 1024 * 1024
 
 # Control bytes land here first; parsing is synchronous, so all connections share it.
@@ -100,6 +104,9 @@ class Link:
         self._block: Block | None = None
         self._body: memoryview | None = None
         self._filled = 0
+        self._wake_bytes = 1
+        self._block_began_s = 0.0
+        self._quick = False
         self._control: deque[bytes] = deque()
         self._control_bytes = 0
         self._uploads: deque[PieceUpload] = deque()
@@ -232,12 +239,22 @@ class Link:
             self.received_bytes += count
             self.heard_s = self._loop.time()
             self._take(count)
+            self._set_wake()
         except (BlockingIOError, InterruptedError):
             return
         except PeerFault as fault:
             self.close(f"broke the protocol: {fault}")
         except OSError as error:
             self.close(f"receiving failed: {error.strerror or error}")
+
+    def _set_wake(self) -> None:
+        """Tell the kernel how many bytes are worth a wake-up."""
+        wake_bytes = 1
+        if self._body is not None and self._quick:
+            wake_bytes = min(WAKE_BYTES, len(self._body) - self._filled)
+        if wake_bytes != self._wake_bytes and not self.closed:
+            self._wake_bytes = wake_bytes
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wake_bytes)
 
     def _take(self, count: int) -> None:
         if self._body is not None:
@@ -277,6 +294,7 @@ class Link:
         early = self._frames.take(block.length)
         body[: len(early)] = early
         self._body, self._filled = body, len(early)
+        self._block_began_s = self.heard_s
         if len(early) < block.length:
             return False
         self._body_ends()
@@ -285,6 +303,7 @@ class Link:
     def _body_ends(self) -> None:
         block = self._block
         self._block = self._body = None
+        self._quick = self.heard_s - self._block_began_s < QUICK_BLOCK_S
         if block is not None:
             self._handler.block_arrived(self, block)
 
