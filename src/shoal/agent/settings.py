@@ -137,6 +137,11 @@ class RegistrySettings(Section):
     """Whose credential is shown to the registry: `client`, the one that the runtime sends. `node`
     is not in this version."""
 
+    checks_pushed_manifests: bool = True
+    """Whether the registry refuses a pushed manifest that lists blobs which the pusher may not
+    read, as distribution, Harbor and ACR do. Then a manifest that it serves proves access to what
+    it lists. Off: the registry is asked for each blob once more, by HEAD."""
+
     redirect_hosts: tuple[RedirectHost, ...] = ()
     """Hosts (`host`, `host:port`, `*.domain`) to which the registry may redirect a download. Empty:
     any host."""

@@ -39,6 +39,7 @@ class ServedRegistry:
             names=settings.names,
             is_default=settings.default,
             serve_stale_tags=settings.serve_stale_tags,
+            listing_is_access=settings.checks_pushed_manifests,
         )
 
 
