@@ -117,6 +117,10 @@ class Leases:
         if not run & ~exchange.held:
             self._end(tracker, message.tag, first, count)
         elif not self.fetching(exchange) or run & under_way:
+            # It is under way since before the lease lapsed. Asking again at once would get it again.
+            exchange.retry_at_s = max(
+                exchange.retry_at_s, self.site.now_s + self.site.policy.stall_s
+            )
             self._end(tracker, message.tag, first, 0, say.LeaseOutcome.DECLINED)
         else:
             self._fetch(exchange, first, count, leased=True)
@@ -186,6 +190,8 @@ class Leases:
         """Look for a blob that makes no progress, and do the next harder thing about it."""
         if exchange.complete or not self.fetching(exchange):
             return
+        if exchange.tracker is not None and not self.site.reachable(exchange.tracker):
+            self.site.dial_successor(exchange.spec.tag)
         now_s, policy = self.site.now_s, self.site.policy
         silent_s = now_s - exchange.progress_s
         if silent_s <= policy.lease_patience_s:

@@ -57,6 +57,10 @@ class Policy:
     lease_renewal_s: float = 1.0
     """How often a holder tells its tracker that bytes arrive."""
 
+    dial_patience_s: float = 0.5
+    """A tracker that has not answered a dial for so long may be dead: the member that would track
+    next is dialed too."""
+
     announce_interval_s: float = 5.0
     """How often a node that wants a blob tells its tracker what it has."""
 
@@ -90,7 +94,11 @@ class Policy:
     """How long a blob that nobody reads goes on being fetched."""
 
     suspect_s: float = 2.0
-    """How long a peer that failed is left alone; doubles with each failure in a row."""
+    """How long a peer whose connection broke is left alone; doubles with each failure in a row."""
+
+    unreachable_s: float = 10.0
+    """The same for a peer that could not be dialed. Several times what a dial to a dead node takes
+    (2 s), or among several dead members the first would be tried again before the last."""
 
     suspect_most_s: float = 60.0
     """The longest that a peer is left alone."""

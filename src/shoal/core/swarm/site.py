@@ -21,7 +21,7 @@ class Site:
     policy: Policy
     members: frozenset[PeerId] = frozenset()
     links: set[PeerId] = field(default_factory=set)
-    dialing: set[PeerId] = field(default_factory=set)
+    dialing: dict[PeerId, float] = field(default_factory=dict)  # since when
     mailbox: deque[say.Message] = field(default_factory=deque)  # what this node says to itself
     out: list[do.Effect] = field(default_factory=list)
     now_s: float = 0.0
@@ -38,16 +38,17 @@ class Site:
 
     def connected(self, peer: PeerId) -> None:
         """A connection to `peer` stands."""
-        self.dialing.discard(peer)
+        self.dialing.pop(peer, None)
         self.links.add(peer)
         self.suspicion.cleared(peer)
 
     def lost(self, peer: PeerId, *, failed: bool) -> None:
         """The connection to `peer` is gone, or could not be made."""
-        self.dialing.discard(peer)
+        self.dialing.pop(peer, None)
+        dialed = peer not in self.links
         self.links.discard(peer)
         if failed:
-            self.suspicion.failed(peer, now_s=self.now_s)
+            self.suspicion.failed(peer, now_s=self.now_s, dialed=dialed)
 
     def left_alone(self, peer: PeerId) -> bool:
         """Whether `peer` failed or lied lately."""
@@ -62,16 +63,34 @@ class Site:
     def connect(self, peer: PeerId) -> None:
         """Dial `peer`, unless it is connected or being dialed."""
         if peer not in self.links and peer not in self.dialing:
-            self.dialing.add(peer)
+            self.dialing[peer] = self.now_s
             self.out.append(do.Connect(peer))
 
     def mesh(self) -> None:
         """In a small site, dial every member that is not connected and not left alone."""
         if len(self.members) > self.policy.mesh_most:
             return
-        for peer in sorted(self.members - self.links - self.dialing):
+        for peer in sorted(self.members - self.links - self.dialing.keys()):
             if peer != self.me and not self.left_alone(peer):
                 self.connect(peer)
+
+    def dial_successor(self, tag: BlobTag) -> None:
+        """The blob's tracker does not answer: dial the next in line, to be there in time.
+
+        A dial to a dead node takes seconds to fail. If members were tried one after the other, the
+        first would be given another chance before the last was asked for the first time.
+        """
+        for peer in ranked(tag, self.members):
+            if self.reachable(peer):
+                return
+            if self.left_alone(peer):
+                continue
+            since_s = self.dialing.get(peer)
+            if since_s is None:
+                self.connect(peer)
+                return
+            if self.now_s - since_s < self.policy.dial_patience_s:
+                return
 
     def reachable(self, peer: PeerId) -> bool:
         """Whether something said to `peer` now arrives."""

@@ -23,12 +23,16 @@ class Suspicion:
         """Whether `peer` is to be left alone now."""
         return self.until_s.get(peer, 0.0) > now_s
 
-    def failed(self, peer: PeerId, *, now_s: float) -> None:
-        """A connection to `peer` failed or broke: leave it alone, longer each time in a row."""
+    def failed(self, peer: PeerId, *, now_s: float, dialed: bool = False) -> None:
+        """A connection to `peer` broke, or could not be made if `dialed`: leave it alone.
+
+        Longer each time in a row.
+        """
         if len(self.until_s) >= PEERS_MOST:
             self.until_s.pop(next(iter(self.until_s)))
         failures = self.failures[peer] = min(self.failures.get(peer, 0) + 1, 16)
-        pause_s = min(self.policy.suspect_s * 2 ** (failures - 1), self.policy.suspect_most_s)
+        first_s = self.policy.unreachable_s if dialed else self.policy.suspect_s
+        pause_s = min(first_s * 2 ** (failures - 1), self.policy.suspect_most_s)
         self.until_s[peer] = max(self.until_s.get(peer, 0.0), now_s + pause_s)
 
     def cleared(self, peer: PeerId) -> None:
