@@ -117,10 +117,10 @@ class Leases:
         if not run & ~exchange.held:
             self._end(tracker, message.tag, first, count)
         elif not self.fetching(exchange) or run & under_way:
-            # It is under way since before the lease lapsed. Asking again at once would get it again.
-            exchange.retry_at_s = max(
-                exchange.retry_at_s, self.site.now_s + self.site.policy.stall_s
-            )
+            # Under way since before a lease on it lapsed: asked for at once, it would be granted at
+            # once again, and so without an end where this node is its own tracker.
+            again_s = self.site.now_s + self.site.policy.stall_s
+            exchange.retry_at_s = max(exchange.retry_at_s, again_s)
             self._end(tracker, message.tag, first, 0, say.LeaseOutcome.DECLINED)
         else:
             self._fetch(exchange, first, count, leased=True)
