@@ -62,7 +62,7 @@ class Node:
         self._on_give_up = on_give_up
         self._loop = asyncio.get_running_loop()
         self._from_peers = metrics.pieces_stored.labels(source="peer")
-        self._segments = Segments()
+        self._segments = Segments(on_free=self._room_again)
         self._incoming: dict[tuple[PeerId, BlobTag, int], IncomingPiece] = {}
         self._runs = RegistryRuns(
             origin=origin, workers=workers, metrics=metrics, tell=self.tell, stored=self.stored
@@ -200,10 +200,9 @@ class Node:
     def peer_lost(self, peer: PeerId, reason: str, *, failed: bool) -> None:
         """`Owner`: the connection is gone, or could not be made."""
         _log.info("peer_lost", extra={"peer": peer, "reason": reason})
-        for incoming in [self._incoming[key] for key in self._incoming if key[0] == peer]:
-            incoming.abandon(GONE)
+        for key in [key for key in self._incoming if key[0] == peer]:
+            self._incoming.pop(key).abandon(GONE)
         self.tell(on.PeerLost(peer, failed))
-        self.network.resume_reading()
 
     def message_arrived(self, peer: PeerId, message: Message) -> None:
         """`Owner`: a peer spoke."""
@@ -230,14 +229,15 @@ class Node:
 
     def _receive(self, peer: PeerId, transfer: Transfer, block: Block) -> IncomingPiece | None:
         piece, spec = block.piece, transfer.spec
+        key = (peer, spec.tag, piece)
         if piece >= spec.pieces:
             raise PeerFault(f"piece {piece} of a blob of {spec.pieces}")
 
         def done(hash_: bytes | None, reason: str) -> None:
-            if (incoming := self._incoming.pop((peer, spec.tag, piece), None)) is not None:
-                incoming.release()
+            # The link may be in the middle of a block: then it needs the buffer until its end.
+            if incoming.release() and self._incoming.get(key) is incoming:
+                del self._incoming[key]
             transfer.unclaim(piece, writer)
-            self.network.resume_reading()
             if hash_ is not None:
                 size = spec.size(piece)
                 transfer.sources.peer_bytes += size
@@ -259,9 +259,8 @@ class Node:
             workers=self._workers,
             done=done,
         )
-        if not transfer.claim(piece, writer):
-            return None
-        return IncomingPiece(writer, spec, piece, self._segments)
+        incoming = IncomingPiece(writer, spec, piece, self._segments)
+        return incoming if transfer.claim(piece, writer) else None
 
     def block_arrived(self, peer: PeerId, block: Block) -> None:
         """`Owner`: a block's bytes are in their place."""
@@ -269,8 +268,14 @@ class Node:
         incoming = self._incoming.get(key)
         if incoming is None:
             return
-        if not incoming.arrived(block):
+        whole = incoming.arrived(block)
+        if incoming.over:
+            self._incoming.pop(key, None)
+        elif not whole:
             self.tell(on.PieceProgressed(block.tag, block.piece, peer))
+
+    def _room_again(self) -> None:
+        asyncio.get_running_loop().call_soon(self.network.resume_reading)
 
     def stored(self, transfer: Transfer, piece: int, hash_: bytes, source: PeerId) -> None:
         """A piece is in the store: tell readers first, then the swarm."""

@@ -26,12 +26,15 @@ SEGMENTS_MOST = 48  # of all pieces arriving from peers: 48 MiB
 class Segments:
     """The buffers into which peers' bytes are received, reused to spare page faults."""
 
+    on_free: Callable[[], None]  # a buffer is there again, after `take` had none
     free: list[bytearray] = field(default_factory=list)
     out: int = 0
+    _sought: bool = False
 
     def take(self) -> bytearray | None:
         """Return a buffer of SEGMENT_BYTES, or None when all are in use."""
         if self.out >= SEGMENTS_MOST:
+            self._sought = True
             return None
         self.out += 1
         return self.free.pop() if self.free else bytearray(SEGMENT_BYTES)
@@ -41,6 +44,9 @@ class Segments:
         self.out -= 1
         if len(self.free) < SEGMENTS_MOST // 4:
             self.free.append(segment)
+        if self._sought:
+            self._sought = False
+            self.on_free()
 
 
 Buffers = Sequence[bytes | bytearray | memoryview]
@@ -77,6 +83,7 @@ class PieceWriter:
         self._running = False
         self._drained: asyncio.Future[None] | None = None
         self._over = False
+        self._why = ""  # it was abandoned, while bytes were being written
         self._put_s = self._loop.time()
 
     def put(self, buffers: Buffers, written: Callable[[], None]) -> None:
@@ -126,7 +133,9 @@ class PieceWriter:
         if self._drained is not None:
             self._drained.set_result(None)
             self._drained = None
-        if error is not None:
+        if self._over:
+            self._done(None, self._why)
+        elif error is not None:
             self._finish(None, str(error) if isinstance(error, StoreError) else repr(error))
         elif self._at == self._end:
             hash_ = self._hasher.digest()
@@ -144,7 +153,11 @@ class PieceWriter:
         for _, written in self._queue:
             written()
         self._queue.clear()
-        self._done(hash_, reason)
+        if self._running:
+            # Whoever hears of the end may let another write: so not before this one does no more.
+            self._why = reason
+        else:
+            self._done(hash_, reason)
 
 
 class IncomingPiece:
@@ -156,6 +169,8 @@ class IncomingPiece:
         self._segments = segments
         self._segment: bytearray | None = None
         self._received = 0
+        self._receiving = False  # into the segment, until the block is whole or the link is lost
+        self.over = False
 
     def place(self, block: Block) -> memoryview | None:
         """Return where `block` is to be received, or None while no buffer is free.
@@ -177,13 +192,17 @@ class IncomingPiece:
             self._segment = self._segments.take()
             if self._segment is None:
                 return None
+        self._receiving = True
         return memoryview(self._segment)[within : within + block.length]
 
     def arrived(self, block: Block) -> bool:
         """Take note that `block` is in its place; return whether the piece is whole."""
+        self._receiving = False
         self._received += block.length
         whole = self._received == self._size
-        if self._segment is not None and (whole or self._received % SEGMENT_BYTES == 0):
+        if self.over:
+            self.release()
+        elif self._segment is not None and (whole or self._received % SEGMENT_BYTES == 0):
             segment, self._segment = self._segment, None
             length = (self._received - 1) % SEGMENT_BYTES + 1
             view = memoryview(segment)[:length]
@@ -191,12 +210,17 @@ class IncomingPiece:
         return whole
 
     def abandon(self, reason: str) -> None:
-        """No more blocks will come."""
+        """No more bytes will come: the link is lost."""
+        self._receiving = False
         self.release()
         self._writer.abandon(reason)
 
-    def release(self) -> None:
-        """Give the buffer back, when nothing more is received into it."""
+    def release(self) -> bool:
+        """Give the buffer back, as soon as nothing is received into it; return whether it was."""
+        self.over = True
+        if self._receiving:
+            return False
         if self._segment is not None:
             self._segments.give(self._segment)
             self._segment = None
+        return True
