@@ -53,7 +53,14 @@ class RegistryRuns:
             return
         task = self._tasks.start(self._run(transfer, first, count), name=f"registry run {first}")
         self._under_way[key] = task
-        task.add_done_callback(lambda _: self._under_way.pop(key, None))
+        task.add_done_callback(lambda task: self._left(key, task))
+
+    def _left(self, key: tuple[BlobTag, int], task: asyncio.Task[None]) -> None:
+        # A run that was broken off before its first step has told nobody. One that has told may
+        # have been followed by another of the same pieces.
+        if self._under_way.get(key) is task:
+            del self._under_way[key]
+            self._tell(on.RegistryEnded(*key, on.RegistryFault.FAILED))
 
     def end(self, tag: BlobTag, first: int) -> None:
         """Break off a run that is no longer needed."""
@@ -119,29 +126,36 @@ class RegistryRuns:
     async def _fetch_by(
         self, transfer: Transfer, grant: OriginGrant, first: int, count: int
     ) -> None:
-        spec = transfer.spec
-        last = first + count - 1
+        spec, last = transfer.spec, first + count - 1
+        # What came meanwhile, from a peer or by another right, is not asked for again.
+        while first <= last and transfer.held >> first & 1:
+            first += 1
+        while first <= last and transfer.held >> last & 1:
+            last -= 1
+        if first > last:
+            return
         start, end = spec.offset(first), spec.offset(last) + spec.size(last)
-        piece = first
-        sink = _PieceSink(self, transfer, piece)
+        sinks = [_PieceSink(self, transfer, first)]
         received = self._metrics.origin_bytes.labels(kind=str(spec.kind))
         try:
             async with self._origin.fetch(spec, grant, start=start, end=end) as chunks:
                 async for chunk in chunks:
                     received.inc(len(chunk))
                     transfer.sources.origin_bytes += len(chunk)
+                    if transfer.failure is not None:
+                        return  # nobody wants the rest, or it cannot be kept
                     rest = chunk
                     while rest:
-                        rest = await sink.take(rest)
-                        if sink.whole:
-                            await sink.flush()
-                            piece += 1
-                            if piece <= last:
-                                sink = _PieceSink(self, transfer, piece)
-            await sink.settled()
-        except BaseException:
-            sink.abandon()
-            raise
+                        rest = await sinks[-1].take(rest)
+                        if sinks[-1].whole:
+                            await sinks[-1].flush()
+                            if (piece := first + len(sinks)) <= last:
+                                sinks.append(_PieceSink(self, transfer, piece))
+        finally:
+            # Pieces that came whole count, however the request ended: the end is told after them.
+            sinks[-1].abandon()
+            for sink in sinks:
+                await sink.settled()
 
     def piece_done(self, transfer: Transfer, piece: int, hash_: bytes | None, reason: str) -> None:
         """A piece is written, or cannot be."""
@@ -215,8 +229,8 @@ class _PieceSink:
         await self._done
 
     def abandon(self) -> None:
-        """No more bytes will come."""
-        if not self._done.done():
+        """No more bytes will come: unless all have been handed over, the piece is given up."""
+        if not self._done.done() and (self._left or self._batch):
             self._writer.abandon(GONE)
 
     def _ended(self, hash_: bytes | None, reason: str) -> None:

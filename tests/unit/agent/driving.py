@@ -171,7 +171,7 @@ class FakeOrigin:
 
     async def _chunks(self, content: bytes) -> AsyncIterator[bytes]:
         cut_at, error = self.cuts.pop(0) if self.cuts else (len(content), None)
-        hold_at = len(content) if self.hold_after is None else self.hold_after
+        hold_at = -1 if self.hold_after is None else self.hold_after
         at = 0
         while at < len(content):
             end = min(at + CHUNK_BYTES, len(content), *(p for p in (cut_at, hold_at) if p > at))
