@@ -40,7 +40,7 @@ class Site:
         """A connection to `peer` stands."""
         self.dialing.pop(peer, None)
         self.links.add(peer)
-        self.suspicion.cleared(peer)
+        self.suspicion.cleared(peer, now_s=self.now_s)
 
     def lost(self, peer: PeerId, *, failed: bool) -> None:
         """The connection to `peer` is gone, or could not be made."""

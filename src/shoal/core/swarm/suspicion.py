@@ -28,18 +28,23 @@ class Suspicion:
 
         Longer each time in a row.
         """
-        if len(self.until_s) >= PEERS_MOST:
-            self.until_s.pop(next(iter(self.until_s)))
+        if len(self.until_s) >= PEERS_MOST and peer not in self.until_s:
+            self._forget(next(iter(self.until_s)))
         failures = self.failures[peer] = min(self.failures.get(peer, 0) + 1, 16)
         first_s = self.policy.unreachable_s if dialed else self.policy.suspect_s
         pause_s = min(first_s * 2 ** (failures - 1), self.policy.suspect_most_s)
         self.until_s[peer] = max(self.until_s.get(peer, 0.0), now_s + pause_s)
 
-    def cleared(self, peer: PeerId) -> None:
+    def cleared(self, peer: PeerId, *, now_s: float) -> None:
         """`peer` answers again; a ban stays until its time is over."""
         self.failures.pop(peer, None)
-        if peer not in self.bans:
-            self.until_s.pop(peer, None)
+        if peer not in self.bans or not self.holds(peer, now_s=now_s):
+            self._forget(peer)
+
+    def _forget(self, peer: PeerId) -> None:
+        self.until_s.pop(peer, None)
+        self.failures.pop(peer, None)
+        self.bans.discard(peer)
 
     def spoiled(self, peer: PeerId) -> bool:
         """`peer` sent a bad piece; return whether it has now sent too many."""

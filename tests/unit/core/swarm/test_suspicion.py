@@ -1,0 +1,93 @@
+"""Suspicion: who is left alone, and for how long."""
+
+from shoal.core.peer import PeerId
+from shoal.core.swarm.policy import DEFAULT
+from shoal.core.swarm.suspicion import PEERS_MOST, SPOILED_MOST, Suspicion
+
+PEER = PeerId("10.0.0.1:65002")
+OTHER = PeerId("10.0.0.2:65002")
+
+
+def left_alone_s(suspicion: Suspicion, *, now_s: float) -> float:
+    """How long from now the peer is left alone, to a tenth of a second."""
+    steps = 0
+    while suspicion.holds(PEER, now_s=now_s + steps / 10):
+        steps += 1
+    return steps / 10
+
+
+def test_nobody_is_suspected_without_a_reason() -> None:
+    assert not Suspicion(DEFAULT).holds(PEER, now_s=0.0)
+
+
+def test_a_peer_whose_connection_broke_is_left_alone_for_a_while() -> None:
+    suspicion = Suspicion(DEFAULT)
+    suspicion.failed(PEER, now_s=10.0)
+    assert left_alone_s(suspicion, now_s=10.0) == DEFAULT.suspect_s
+    assert not suspicion.holds(OTHER, now_s=10.0)
+
+
+def test_a_peer_that_cannot_be_dialed_is_left_alone_for_longer() -> None:
+    suspicion = Suspicion(DEFAULT)
+    suspicion.failed(PEER, now_s=10.0, dialed=True)
+    assert left_alone_s(suspicion, now_s=10.0) == DEFAULT.unreachable_s
+
+
+def test_each_failure_in_a_row_doubles_the_time_up_to_a_bound() -> None:
+    suspicion = Suspicion(DEFAULT)
+    now_s, pauses = 0.0, []
+    for _ in range(40):
+        suspicion.failed(PEER, now_s=now_s)
+        pauses.append(left_alone_s(suspicion, now_s=now_s))
+        now_s += pauses[-1]
+    assert pauses[:3] == [2.0, 4.0, 8.0]
+    assert pauses[-1] == DEFAULT.suspect_most_s
+
+
+def test_a_peer_that_answers_again_starts_anew() -> None:
+    suspicion = Suspicion(DEFAULT)
+    for _ in range(3):
+        suspicion.failed(PEER, now_s=0.0)
+    suspicion.cleared(PEER, now_s=0.0)
+    assert not suspicion.holds(PEER, now_s=0.0)
+    suspicion.failed(PEER, now_s=0.0)
+    assert left_alone_s(suspicion, now_s=0.0) == DEFAULT.suspect_s
+
+
+def test_one_bad_piece_is_forgiven_but_not_many() -> None:
+    suspicion = Suspicion(DEFAULT)
+    verdicts = [suspicion.spoiled(PEER) for _ in range(SPOILED_MOST)]
+    assert verdicts == [False] * (SPOILED_MOST - 1) + [True]
+
+
+def test_a_ban_outlasts_a_new_connection() -> None:
+    suspicion = Suspicion(DEFAULT)
+    suspicion.banned(PEER, now_s=0.0)
+    suspicion.cleared(PEER, now_s=0.0)
+    assert suspicion.holds(PEER, now_s=DEFAULT.banned_s - 1)
+    assert not suspicion.holds(PEER, now_s=DEFAULT.banned_s)
+
+
+def test_a_ban_that_is_over_leaves_no_trace() -> None:
+    suspicion = Suspicion(DEFAULT)
+    suspicion.banned(PEER, now_s=0.0)
+    suspicion.cleared(PEER, now_s=DEFAULT.banned_s)
+    suspicion.failed(PEER, now_s=DEFAULT.banned_s)
+    suspicion.cleared(PEER, now_s=DEFAULT.banned_s)
+    assert not suspicion.holds(PEER, now_s=DEFAULT.banned_s)
+
+
+def test_a_failure_does_not_shorten_a_ban() -> None:
+    suspicion = Suspicion(DEFAULT)
+    suspicion.banned(PEER, now_s=0.0)
+    suspicion.failed(PEER, now_s=1.0)
+    assert suspicion.holds(PEER, now_s=DEFAULT.banned_s - 1)
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    suspicion = Suspicion(DEFAULT)
+    for number in range(PEERS_MOST + 10):
+        suspicion.failed(PeerId(f"peer {number}"), now_s=0.0)
+    assert suspicion.holds(PeerId(f"peer {PEERS_MOST + 9}"), now_s=0.0)
+    assert len(suspicion.until_s) <= PEERS_MOST
+    assert len(suspicion.failures) <= PEERS_MOST
