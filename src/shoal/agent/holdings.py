@@ -67,10 +67,12 @@ class Holdings:
 
     def add(self, spec: BlobSpec, hashes: dict[int, bytes]) -> None:
         """A blob became whole; blocks on the disk for one line."""
-        known = spec.tag in self._by_tag
-        self._by_tag[spec.tag] = Holding(spec, hashes)
-        if not known:
+        known = self._by_tag.get(spec.tag)
+        if known is None:
+            self._by_tag[spec.tag] = Holding(spec, hashes)
             self._write("a", spec)
+        else:
+            known.hashes = hashes  # an open descriptor stays: what it reads is the same blob
 
     def spec(self, tag: BlobTag) -> BlobSpec | None:
         """Return the blob with this tag, if it is offered."""
@@ -98,14 +100,14 @@ class Holdings:
 
     def close_idle(self, *, now_s: float) -> None:
         """Release descriptors that nobody has used for a while: they pin against eviction."""
-        for holding in self._by_tag.values():
+        for holding in list(self._by_tag.values()):  # a thread may add one meanwhile
             if holding.stored is not None and now_s - holding.used_s > IDLE_S:
                 holding.stored.close()
                 holding.stored = None
 
     def close(self) -> None:
         """Release every descriptor."""
-        for holding in self._by_tag.values():
+        for holding in list(self._by_tag.values()):
             if holding.stored is not None:
                 holding.stored.close()
                 holding.stored = None
@@ -142,7 +144,7 @@ def _read(line: str) -> BlobSpec | None:
             int(fields["length_bytes"]),
             ContentKind(fields["kind"]),
         )
-    except (ValueError, KeyError, TypeError, BadInput):
+    except (ValueError, KeyError, TypeError, RecursionError, BadInput):
         return None
 
 
