@@ -1,8 +1,9 @@
-"""A client that costs as little as one can: `http_reader.py ADDRESS PORT PATH...`.
+"""A client that costs as little as one can: `http_reader.py ADDRESS PORT [--last-byte] PATH...`.
 
 Gets the paths one after the other over one connection, reading each body with recv_into into one
-buffer. Prints a JSON list with `[status, body bytes, seconds]` for each; the first includes the
-time to connect. Run by path and not as a module, so that nothing is imported that it does not need.
+buffer; of the last path only the last byte with `--last-byte`. Prints a JSON list with `[status,
+body bytes, seconds]` for each; the first includes the time to connect. Run by path and not as a
+module, so that nothing is imported that it does not need.
 """
 
 import json
@@ -17,18 +18,23 @@ _REQUEST = (
     "GET {path} HTTP/1.1\r\n"
     "Host: {host}\r\n"
     "Accept: application/vnd.oci.image.manifest.v1+json, */*\r\n"
+    "{range}"
     "\r\n"
 )
 
 
-def read_all(address: str, port: int, paths: list[str]) -> list[tuple[int, int, float]]:
+def read_all(
+    address: str, port: int, paths: list[str], *, last_byte: bool = False
+) -> list[tuple[int, int, float]]:
     """GET each path; return status, body bytes and seconds of each."""
     buffer = bytearray(_BUFFER_BYTES)
     results = []
     began_s = time.perf_counter()
     with socket.create_connection((address, port), timeout=_TIMEOUT_S) as connection:
-        for path in paths:
-            connection.sendall(_REQUEST.format(path=path, host=f"{address}:{port}").encode())
+        for number, path in enumerate(paths, 1):
+            asked = "Range: bytes=-1\r\n" if last_byte and number == len(paths) else ""
+            request = _REQUEST.format(path=path, host=f"{address}:{port}", range=asked)
+            connection.sendall(request.encode())
             status, body_bytes = _read_answer(connection, buffer)
             now_s = time.perf_counter()
             results.append((status, body_bytes, now_s - began_s))
@@ -56,4 +62,6 @@ def _read_answer(connection: socket.socket, buffer: bytearray) -> tuple[int, int
 
 
 if __name__ == "__main__":
-    print(json.dumps(read_all(sys.argv[1], int(sys.argv[2]), sys.argv[3:])))
+    _paths = [argument for argument in sys.argv[3:] if argument != "--last-byte"]
+    _last_byte = "--last-byte" in sys.argv[3:]
+    print(json.dumps(read_all(sys.argv[1], int(sys.argv[2]), _paths, last_byte=_last_byte)))

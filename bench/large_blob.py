@@ -66,12 +66,28 @@ def push_large_blob(bed: Bed, *, size_mib: int = 1024) -> LargeBlob:
 class Reading:
     """A client on a node that gets paths over one connection and keeps nothing."""
 
-    def __init__(self, node: Node, paths: Sequence[str], *, port: int = FRONT_PORT) -> None:
-        """Start it, on the node's own network, asking 127.0.0.1."""
+    def __init__(
+        self,
+        node: Node,
+        paths: Sequence[str],
+        *,
+        port: int = FRONT_PORT,
+        last_byte: bool = False,
+    ) -> None:
+        """Start it, on the node's own network, asking 127.0.0.1.
+
+        Args:
+            node: where.
+            paths: what to ask for, one after the other.
+            port: which server.
+            last_byte: read only the last byte of the last path.
+        """
         self._node = node
-        script = str(Path(http_reader.__file__))
+        self._last_byte = last_byte
+        words = [str(Path(http_reader.__file__)), "127.0.0.1", str(port)]
+        words += ["--last-byte"] if last_byte else []
         self._process = node.popen(
-            *(sys.executable, "-I", "-S", script, "127.0.0.1", str(port), *paths),
+            *(sys.executable, "-I", "-S", *words, *paths),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -81,7 +97,7 @@ class Reading:
         """Wait for its end; return the seconds that the last path took.
 
         Args:
-            size_bytes: how long the last path's body must be.
+            size_bytes: how long the last path's content must be.
             timeout_s: after which it is killed, in seconds.
 
         Raises:
@@ -95,7 +111,7 @@ class Reading:
         if self._process.returncode != 0:
             raise BedError(f"{self._node.name}: {output.decode(errors='replace')[-500:]}")
         status, body_bytes, seconds = json.loads(output)[-1]
-        if (status, body_bytes) != (200, size_bytes):
+        if (status, body_bytes) != ((206, 1) if self._last_byte else (200, size_bytes)):
             raise BedError(f"{self._node.name}: answered {status} with {body_bytes} bytes")
         return float(seconds)
 
@@ -114,13 +130,21 @@ def read(node: Node, paths: Sequence[str], *, size_bytes: int, port: int = FRONT
     return Reading(node, paths, port=port).result(size_bytes=size_bytes)
 
 
-def read_together(nodes: Sequence[Node], blob: LargeBlob) -> list[float]:
+def read_together(
+    nodes: Sequence[Node], blob: LargeBlob, *, last_byte: bool = False
+) -> list[float]:
     """Have a client on each node read manifest and blob at the same time; return each's seconds.
+
+    Args:
+        nodes: where.
+        blob: what.
+        last_byte: read only the blob's last byte.
 
     Raises:
         BedError: one failed; the others are ended.
     """
-    readings = [Reading(node, [blob.manifest_path, blob.blob_path]) for node in nodes]
+    paths = [blob.manifest_path, blob.blob_path]
+    readings = [Reading(node, paths, last_byte=last_byte) for node in nodes]
     try:
         return [reading.result(size_bytes=blob.size_bytes) for reading in readings]
     finally:
