@@ -99,13 +99,15 @@ class TransferManager:
         """
         while (transfer := self.active.get(spec.tag)) is None:
             if (closing := self._closing.get(spec.tag)) is not None:
-                await asyncio.shield(closing)
+                await asyncio.wait([closing])
+                # Its callback may not have run yet, and awaiting what is done need not yield.
+                self._closing.pop(spec.tag, None)
                 continue
             stored = await self._in_thread(self._store.open, spec.digest)
             if stored is not None:
                 return self._from_store(spec, stored)
             if spec.tag not in self._closing:
-                transfer = await self._begin(spec)
+                transfer = await self._begin(spec, grant)
                 break
         self._metrics.blobs_served.labels(source="swarm").inc()
         transfer.granted(grant)
@@ -142,7 +144,7 @@ class TransferManager:
             if spec.tag in self._closing:
                 continue
             try:
-                transfer = await self._begin(spec)
+                transfer = await self._begin(spec, grant)
             except ShoalError as error:
                 # The client will ask for it itself, and be told.
                 _log.info("prefetch_skipped", extra={"error": str(error)})
@@ -157,20 +159,20 @@ class TransferManager:
 
     # --- a transfer's life --------------------------------------------------------------------
 
-    async def _begin(self, spec: BlobSpec) -> Transfer:
+    async def _begin(self, spec: BlobSpec, grant: OriginGrant) -> Transfer:
         if (transfer := self.active.get(spec.tag)) is not None:
             return transfer  # begun by somebody else since the caller looked
         opening = self._opening.get(spec.tag)
         if opening is None:
             if len(self.active) + len(self._opening) >= self._most:
                 raise StoreFull(f"{self._most} blobs are arriving already (swarm.max_transfers)")
-            opening = self._tasks.start(self._open_partial(spec), name=f"open {spec.digest}")
+            opening = self._tasks.start(self._open_partial(spec, grant), name=f"open {spec.digest}")
             self._opening[spec.tag] = opening
             opening.add_done_callback(lambda _: self._opening.pop(spec.tag, None))
         # Shielded: one client that leaves must not fail the others.
         return await asyncio.shield(opening)
 
-    async def _open_partial(self, spec: BlobSpec) -> Transfer:
+    async def _open_partial(self, spec: BlobSpec, grant: OriginGrant) -> Transfer:
         partial = await self._in_thread(self._store.partial, spec)
         transfer = Transfer(
             partial,
@@ -178,6 +180,8 @@ class TransferManager:
             on_reader=self._readers_changed,
             on_verified=self._verified,
         )
+        # Before anybody sees it: a reader of another layer of the image may want it at once.
+        transfer.granted(grant)
         self._swarm.transfers[spec.tag] = transfer
         self._remember(spec, transfer.sources)
         self._idle.add(spec.tag)  # so that the first reader tells the swarm
