@@ -1,4 +1,4 @@
-"""Waits for a reader as long as bytes of its blob keep arriving, and no longer.
+"""Waits for a reader as long as its blob keeps arriving, and no longer.
 
 Transfers promise the same bound themselves. This is the second line: whatever is wrong with them,
 a client is answered, because one that hangs never asks the registry.
@@ -11,6 +11,10 @@ from typing import Protocol
 from shoal.agent.ports import BlobReader
 from shoal.core.digest import Digest
 from shoal.core.errors import TransferFailed
+
+# Less than this within the limit is a drip, not progress. Source: `Bounds.min_progress_bytes` of
+# the registry client; a registry that drips is tried three times before it is given up.
+PROGRESS_LEAST_BYTES = 4096
 
 
 class Sources(Protocol):
@@ -65,12 +69,24 @@ class Progress:
 
 
 async def readable_while_progressing(
-    reader: BlobReader, at: int, *, progress: Progress, limit_s: float
+    reader: BlobReader,
+    at: int,
+    *,
+    progress: Progress,
+    limit_s: float,
+    least_bytes: int = PROGRESS_LEAST_BYTES,
 ) -> int:
-    """Return `reader.readable(at)`, waiting at most `limit_s` after the last byte that arrived.
+    """Return `reader.readable(at)`, waiting for no more than `limit_s` without progress.
+
+    Args:
+        reader: of a blob that may be arriving.
+        at: the byte that is waited for.
+        progress: tells what arrives.
+        limit_s: how long to wait for `least_bytes`, in seconds.
+        least_bytes: how many bytes of the blob are progress.
 
     Raises:
-        TransferFailed: by the reader, or no byte arrived for `limit_s`.
+        TransferFailed: by the reader, or too little arrived for `limit_s`.
     """
     loop = asyncio.get_running_loop()
     digest = reader.spec.digest
@@ -81,7 +97,7 @@ async def readable_while_progressing(
     def look() -> None:
         nonlocal seen_bytes, timer
         arrived_bytes = progress.arrived_bytes(digest)
-        if arrived_bytes != seen_bytes and not bound.expired():
+        if arrived_bytes - seen_bytes >= least_bytes and not bound.expired():
             seen_bytes = arrived_bytes
             bound.reschedule(loop.time() + limit_s)
         timer = loop.call_later(limit_s / 4, look)
@@ -94,4 +110,6 @@ async def readable_while_progressing(
             finally:
                 timer.cancel()
     except TimeoutError as error:
-        raise TransferFailed(f"{digest}: no byte arrived for {limit_s:g} s") from error
+        arrived_bytes = max(0, progress.arrived_bytes(digest) - seen_bytes)
+        few = f"only {arrived_bytes} bytes" if arrived_bytes else "no byte"
+        raise TransferFailed(f"{digest}: {few} arrived for {limit_s:g} s") from error

@@ -141,7 +141,7 @@ async def test_a_blob_whose_pieces_still_arrive_is_waited_for() -> None:
         await until(lambda: bool(world.transfers.opened))
         for _ in range(12):  # 1.2 s, twice the bound without progress
             await asyncio.sleep(0.1)
-            world.transfers.trickle(digest, size_bytes=10)
+            world.transfers.trickle(digest, size_bytes=10_000)
         world.transfers.arrive(digest, 10_000)
         assert (await answering).body == image.blobs[0]
 

@@ -34,18 +34,32 @@ async def test_without_any_byte_the_wait_ends_at_the_limit(memory_blobs: FakeTra
             await readable_while_progressing(reader, 10, progress=progress, limit_s=0.05)
 
 
-async def test_each_byte_that_arrives_prolongs_the_wait(memory_blobs: FakeTransfers) -> None:
+async def test_bytes_that_arrive_prolong_the_wait(memory_blobs: FakeTransfers) -> None:
+    memory_blobs.add(DIGEST, bytes(100), arrived=10)
+    reader = await reader_of(memory_blobs)
+    progress = Progress(memory_blobs.sources)
+    waiting = asyncio.ensure_future(
+        readable_while_progressing(reader, 10, progress=progress, limit_s=0.2, least_bytes=2)
+    )
+    for _ in range(5):
+        await asyncio.sleep(0.1)
+        memory_blobs.trickle(DIGEST, size_bytes=2)
+    memory_blobs.arrive(DIGEST, 20)
+    assert await waiting == 20
+
+
+async def test_bytes_that_drip_do_not_prolong_the_wait(memory_blobs: FakeTransfers) -> None:
     memory_blobs.add(DIGEST, bytes(100), arrived=10)
     reader = await reader_of(memory_blobs)
     progress = Progress(memory_blobs.sources)
     waiting = asyncio.ensure_future(
         readable_while_progressing(reader, 10, progress=progress, limit_s=0.2)
     )
-    for _ in range(5):
-        await asyncio.sleep(0.1)
+    for _ in range(3):
+        await asyncio.sleep(0.02)
         memory_blobs.trickle(DIGEST, size_bytes=1)
-    memory_blobs.arrive(DIGEST, 20)
-    assert await waiting == 20
+    with pytest.raises(TransferFailed, match=r"only \d+ bytes arrived for 0.2 s"):
+        await waiting
 
 
 async def test_what_the_reader_raises_is_passed_on(memory_blobs: FakeTransfers) -> None:
