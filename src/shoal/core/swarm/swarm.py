@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from random import Random
 
 
+TIMER_SLACK_S = 0.001  # a timer may fire a hair before its time: that tick must not be lost
+
+
 class Swarm:
     """The decisions of one node. No I/O, clock, or logging of its own."""
 
@@ -385,7 +388,7 @@ class Swarm:
         for exchange in self.exchanges.values():
             if exchange.unsaid and now_s - exchange.said_s >= self.policy.have_interval_s:
                 self._say_have(exchange)
-        if now_s - self._watched_s < self.policy.watch_interval_s:
+        if now_s - self._watched_s < self.policy.watch_interval_s - TIMER_SLACK_S:
             return
         self._watched_s = now_s
         self.site.mesh()

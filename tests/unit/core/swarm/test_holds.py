@@ -1,0 +1,117 @@
+"""Holds: trackers hear of every whole blob, soon and again, never of all at once."""
+
+from collections import Counter
+from itertools import pairwise
+
+from shoal.core.blob import BlobTag
+from shoal.core.membership.placement import ranked
+from shoal.core.peer import PeerId
+from shoal.core.swarm import effects as do
+from shoal.core.swarm import events as on
+from shoal.core.swarm.holds import ANNOUNCES_A_TICK, START_SPREAD_S
+from shoal.core.swarm.policy import DEFAULT
+from shoal.core.wire.messages import Announce
+from shoal.testing.swarm_script import Script, blob, blob_tracked_by, said
+
+A, B = PeerId("a"), PeerId("b")
+INTERVAL_S = DEFAULT.hold_announce_interval_s
+
+
+def announced(effects: list[do.Effect], *, to: str | None = None) -> list[BlobTag]:
+    return [m.spec.tag for m in said(effects, to=to) if isinstance(m, Announce)]
+
+
+def connected(*others: str) -> Script:
+    script = Script("me", *others)
+    script.connect(*others)
+    return script
+
+
+def test_a_blob_known_from_before_a_restart_is_announced_within_seconds() -> None:
+    script = connected("a")
+    spec = blob_tracked_by("a", "me")
+    assert announced(script.tell(on.BlobStored(spec))) == []
+    effects = script.wait(START_SPREAD_S + 0.2)
+    assert said(effects) == [Announce(spec, 0b1111, wants=False, peers_sought=0)]
+
+
+def test_thousands_of_blobs_are_not_announced_all_at_once() -> None:
+    script = connected("a")
+    specs = [blob(pieces=1, name=f"b{number}") for number in range(600)]
+    script.tell(*map(on.BlobStored, specs))
+    told: Counter[BlobTag] = Counter()
+    for _ in range(50):
+        tags = announced(script.wait(0.1))
+        assert len(tags) <= ANNOUNCES_A_TICK
+        told.update(tags)
+    others = [spec.tag for spec in specs if ranked(spec.tag, [A, PeerId("me")])[0] == A]
+    assert set(told) == set(others)
+    assert max(told.values()) == 1
+
+
+def test_what_is_held_is_announced_again_before_the_tracker_forgets_it() -> None:
+    script = connected("a")
+    spec = blob_tracked_by("a", "me")
+    script.tell(on.BlobStored(spec))
+    script.wait(START_SPREAD_S + 0.2)
+    at_s = [script.now_s for _ in range(1000) if announced(script.tell(on.Ticked(), after_s=1.0))]
+    gaps = [later - earlier for earlier, later in pairwise(at_s)]
+    assert gaps
+    assert all(0.7 * INTERVAL_S <= gap <= 1.3 * INTERVAL_S for gap in gaps)
+
+
+def test_a_tracker_that_is_not_connected_is_dialed_and_told_when_it_is() -> None:
+    script = Script("me", "a")
+    spec = blob_tracked_by("a", "me")
+    script.tell(on.BlobStored(spec))
+    effects = script.wait(START_SPREAD_S + 0.2)
+    assert do.Connect(A) in effects
+    assert announced(effects) == []
+    assert announced(script.connect("a")) == [spec.tag]
+    assert announced(script.wait(10.0)) == []
+
+
+def test_a_tracker_that_cannot_be_reached_is_replaced() -> None:
+    script = Script("me", "a", "b")
+    script.connect("b")
+    spec = blob_tracked_by("a", "b", "me")
+    script.tell(on.BlobStored(spec))
+    script.wait(START_SPREAD_S + 0.2)
+    script.tell(on.PeerLost(A))
+    assert announced(script.wait(DEFAULT.announce_interval_s + 0.2), to="b") == [spec.tag]
+
+
+def test_when_members_change_all_is_announced_anew_to_who_tracks_now() -> None:
+    script = connected("b")
+    spec = blob_tracked_by("a", "b", "me")
+    script.tell(on.BlobStored(spec))
+    script.wait(START_SPREAD_S + 0.2)
+    script.tell(on.MembersChanged(frozenset({A, B})))
+    script.connect("a")
+    assert announced(script.wait(DEFAULT.announce_interval_s + 0.2)) == [spec.tag]
+
+
+def test_a_blob_that_was_just_pulled_is_announced_as_whole_at_once() -> None:
+    script = connected("a")
+    spec = blob_tracked_by("a", "me", pieces=1)
+    script.tell(on.BlobWanted(spec))
+    script.tell(on.PieceStored(spec.tag, 0, A))
+    effects = script.tell(on.BlobStored(spec))
+    assert said(effects, to="a") == [Announce(spec, 1, wants=False, peers_sought=0)]
+
+
+def test_a_dropped_blob_is_not_announced_again() -> None:
+    script = connected("a")
+    spec = blob_tracked_by("a", "me")
+    script.tell(on.BlobStored(spec))
+    script.tell(on.BlobDropped(spec.tag))
+    assert announced(script.wait(2 * INTERVAL_S)) == []
+
+
+def test_a_blob_dropped_while_its_tracker_is_dialed_is_not_announced() -> None:
+    script = Script("me", "a")
+    spec = blob_tracked_by("a", "me")
+    script.tell(on.BlobStored(spec))
+    script.wait(START_SPREAD_S + 0.2)
+    script.tell(on.BlobDropped(spec.tag))
+    assert announced(script.connect("a")) == []
