@@ -23,7 +23,7 @@ from shoal.agent.tasks import Tasks
 from shoal.agent.transfer import Transfer
 from shoal.agent.workers import Workers
 from shoal.core.blob import BlobSpec, BlobTag
-from shoal.core.errors import PeerFault
+from shoal.core.errors import PeerFault, StoreError
 from shoal.core.peer import PeerId
 from shoal.core.swarm import effects as do
 from shoal.core.swarm import events as on
@@ -80,6 +80,7 @@ class Node:
         """Break off what is under way and close every connection."""
         if self._ticking is not None:
             self._ticking.cancel()
+            self._ticking = None
         await self._runs.stop()
         await self.tasks.end()
         await self.network.stop()
@@ -90,9 +91,18 @@ class Node:
         return peer in self.swarm.site.members
 
     def _tick(self) -> None:
-        self._holdings.close_idle(now_s=self._loop.time())
-        self.tell(on.Ticked())
-        self._ticking = self._loop.call_later(self.swarm.tick_s, self._tick)
+        try:
+            self._holdings.close_idle(now_s=self._loop.time())
+            self.tell(on.Ticked())
+        finally:
+            self._ticking = self._loop.call_later(self.swarm.tick_s, self._tick)
+
+    def _tick_in_time(self) -> None:
+        """Bring the next tick forward, if something now waits for it that did not before."""
+        due_s = self._loop.time() + self.swarm.tick_s
+        if self._ticking is not None and due_s < self._ticking.when():
+            self._ticking.cancel()
+            self._ticking = self._loop.call_at(due_s, self._tick)
 
     # --- events in, orders out ----------------------------------------------------------------
 
@@ -112,6 +122,8 @@ class Node:
                     self._do(effect)
         finally:
             self._handling = False
+        if isinstance(event, on.PieceStored | on.BlobWanted):
+            self._tick_in_time()
 
     def _do(self, effect: do.Effect) -> None:
         match effect:
@@ -139,23 +151,33 @@ class Node:
     # --- sending pieces -----------------------------------------------------------------------
 
     def _upload(self, peer: PeerId, tag: BlobTag, piece: int) -> None:
-        ended = on.UploadEnded(peer, tag, piece)
+        try:
+            found = self._find(tag, piece)
+        except (StoreError, OSError) as error:
+            _log.warning("stored_blob_unreadable", extra={"error": str(error)})
+            self._holdings.forget(tag)
+            found = None
+        if found is None:
+            self.tell(on.UploadEnded(peer, tag, piece))
+            if tag not in self.transfers:
+                self.tell(on.BlobDropped(tag))
+            return
+        spec, hashes, fd = found
+        if piece in hashes:
+            self._send_piece(peer, spec, piece, hashes[piece], fd)
+        else:
+            work = self._hash_and_send(peer, spec, piece, fd, hashes)
+            self.tasks.start(work, name=f"hash piece {piece}")
+
+    def _find(self, tag: BlobTag, piece: int) -> tuple[BlobSpec, dict[int, bytes], int] | None:
+        """Return the blob that has `piece`, the hashes known of it, and a descriptor to close."""
         transfer = self.transfers.get(tag)
         if transfer is not None and piece in transfer.hashes:
-            spec, fd, hash_ = transfer.spec, transfer.partial.fd, transfer.hashes[piece]
-            self._send_piece(peer, spec, piece, hash_, os.dup(fd))
-            return
+            return transfer.spec, transfer.hashes, os.dup(transfer.partial.fd)
         holding = self._holdings.open(tag, now_s=self._loop.time())
         if holding is None or holding.stored is None:
-            self.tell(ended)
-            self.tell(on.BlobDropped(tag))
-            return
-        fd = os.dup(holding.stored.fd)
-        if piece in holding.hashes:
-            self._send_piece(peer, holding.spec, piece, holding.hashes[piece], fd)
-        else:
-            work = self._hash_and_send(peer, holding.spec, piece, fd, holding.hashes)
-            self.tasks.start(work, name=f"hash piece {piece}")
+            return None
+        return holding.spec, holding.hashes, os.dup(holding.stored.fd)
 
     async def _hash_and_send(
         self, peer: PeerId, spec: BlobSpec, piece: int, fd: int, hashes: dict[int, bytes]
