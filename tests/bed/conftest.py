@@ -1,6 +1,6 @@
 """One bed for the whole run, on fast links; what a test breaks is mended after it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -49,3 +49,17 @@ def fresh_image(bed: Bed, tmp_path: Path) -> FreshImages:
 def debian_image() -> BuiltImage:
     """The real image: a root file system that runs; 30 MB here, to be quick."""
     return cached_image(CACHE, size_bytes=30 << 20, layers=6)
+
+
+@pytest.fixture
+def slow(bed: Bed) -> Iterator[Callable[[str, str], None]]:
+    """Call it with the name of a node (or `reg`) and a rate to shape that link for this test."""
+    names: set[str] = set()
+
+    def shape(name: str, rate: str) -> None:
+        names.add(name)
+        bed.network.set_rate(name, rate)
+
+    yield shape
+    for name in names:
+        bed.network.set_rate(name, None)
