@@ -21,7 +21,11 @@ from bench.agent_costs import CpuTime, worker_pid
 from bench.backed_memory import back_memory
 from bench.large_blob import LargeBlob, push_large_blob
 from bench.ledger import Figure, Ledger, parser
-from bench.memory_disks import keep_containerd_in_memory, keep_registry_in_memory
+from bench.memory_disks import (
+    keep_containerd_in_memory,
+    keep_registry_in_memory,
+    remove_agent_in_memory,
+)
 from shoal.testing.bed.bed import Bed
 from shoal.testing.bed.measure import Rollout, check_complete, make_cold, rollout
 from shoal.testing.bed.network import REGISTRY
@@ -112,7 +116,10 @@ def _fetch_through_agent(
     pid = worker_pid(node.agent)
     before = CpuTime.of(pid)
     rolled = _fetch_now(bed, blob)
-    return rolled, (CpuTime.of(pid) - before).total_s
+    cpu_s = (CpuTime.of(pid) - before).total_s
+    if room_bytes is not None:
+        remove_agent_in_memory(node)
+    return rolled, cpu_s
 
 
 def _fetch_now(bed: Bed, blob: LargeBlob) -> Rollout:

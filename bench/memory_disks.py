@@ -27,3 +27,14 @@ def keep_containerd_in_memory(node: Node, *, size_bytes: int) -> None:
     node.containerd.stop()
     mount_memory(node.containerd.folder / "root", size_bytes=size_bytes)
     node.containerd.start()
+
+
+def remove_agent_in_memory(node: Node) -> None:
+    """End an agent whose store is in memory, and give that memory back.
+
+    Not waiting for the last of its threads: one that is in the middle of a write may outlive the
+    process by a moment, and the store cannot be unmounted so long.
+    """
+    node.agent.kill()
+    run(["umount", "--lazy", str(node.agent.store)])
+    node.remove_agent()
