@@ -97,7 +97,8 @@ class Pull:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        self._output = self._process.stdout.read()
+        with self._process.stdout as output:
+            self._output = output.read()
         self._process.wait()
         self._ended_s = time.monotonic()
 
