@@ -99,13 +99,18 @@ class Leases:
         return True
 
     def granted(
-        self, tracker: PeerId, message: say.LeaseGranted, exchange: Exchange | None
+        self, tracker: PeerId, message: say.LeaseGranted, exchange: Exchange | None, *, spare: bool
     ) -> None:
-        """`tracker` leases a run of pieces: fetch it, or say why not."""
+        """`tracker` leases a run of pieces: fetch it, or say why not.
+
+        A lease that was not asked for is taken only by who has a hand to `spare`, or is stuck.
+        """
         first, count = message.first, message.count
         if exchange is None or tracker != exchange.tracker:
             self._end(tracker, message.tag, first, 0, say.LeaseOutcome.DECLINED)
             return
+        asked = exchange.lease_asked_s is not None
+        stuck = self.site.now_s - exchange.progress_s > self.site.policy.lease_patience_s
         exchange.lease_asked_s = None
         exchange.heard_s = self.site.now_s
         if count < 1 or first + count > exchange.spec.pieces:
@@ -116,6 +121,8 @@ class Leases:
             under_way |= bitmap.run(other.first, other.count)
         if not run & ~exchange.held:
             self._end(tracker, message.tag, first, count)
+        elif not (asked or spare or stuck):
+            self._end(tracker, message.tag, first, 0, say.LeaseOutcome.DECLINED)
         elif not self.fetching(exchange) or run & under_way:
             # Under way since before a lease on it lapsed: asked for at once, it would be granted at
             # once again, and so without an end where this node is its own tracker.

@@ -167,6 +167,7 @@ class Swarm:
         exchange = self.exchanges.get(message.tag)
         if exchange is None or exchange.tracker != peer or not exchange.wanted:
             return
+        exchange.heard_s = self.site.now_s
         for other in message.peers:
             room = self.policy.neighbours - len(exchange.neighbours) - len(exchange.introduced)
             if (
@@ -184,7 +185,9 @@ class Swarm:
                 self.site.connect(other)
 
     def _lease_granted(self, peer: PeerId, message: say.LeaseGranted) -> None:
-        self.leases.granted(peer, message, self.exchanges.get(message.tag))
+        hands = sum(len(exchange.runs) for exchange in self.exchanges.values())
+        spare = hands < self.policy.registry_fetches
+        self.leases.granted(peer, message, self.exchanges.get(message.tag), spare=spare)
         self._dirty = True
 
     def _lease_none(self, peer: PeerId, message: say.LeaseNone) -> None:

@@ -170,8 +170,9 @@ class Tracker:
         table.waiting[peer] = None
         replies = self._grant(table, now_s)
         if message.stuck_piece >= 0 and not any(to == peer for to, _ in replies):
-            # Whoever is stuck must hear that its tracker lives, or it goes its own way.
-            replies.append((peer, LeaseNone(message.tag)))
+            # Whoever is stuck must hear that its tracker lives, or it goes its own way; but a lease
+            # is not refused to it, only not there yet.
+            replies.append((peer, Introduce(message.tag, ())))
         return replies
 
     def _lapse_stuck(self, table: Table, piece: int, now_s: float) -> None:

@@ -358,10 +358,10 @@ def test_a_doubted_node_is_given_no_lease_while_another_takes_part() -> None:
 
 
 def test_who_is_stuck_hears_that_the_tracker_lives() -> None:
-    desk = both()
-    for _ in range(4):
-        desk.want(B)
-    assert (B, NONE) in desk.want(B, 0)
+    desk = Desk()
+    desk.announce(A, takeover=True)
+    desk.announce(B)
+    assert desk.want(B, 0) == [(B, Introduce(TAG, ()))], "and none is refused it"
 
 
 def test_a_piece_out_of_range_is_nobodys_trouble() -> None:
