@@ -68,6 +68,12 @@ class RegistryRuns:
         if task is not None:
             task.cancel()
 
+    def end_all(self, tag: BlobTag) -> None:
+        """Break off every run of a blob."""
+        for (its_tag, _), task in self._under_way.items():
+            if its_tag == tag:
+                task.cancel()
+
     async def stop(self) -> None:
         """Break off every run and wait until all have ended."""
         await self._tasks.end()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from shoal.adapters.store.base import Store, StoredBlob
+from shoal.adapters.store.base import PartialBlob, Store, StoredBlob
 from shoal.adapters.telemetry.metrics import Metrics
 from shoal.agent.holdings import Holdings
 from shoal.agent.node import Node
@@ -28,6 +28,7 @@ R = TypeVar("R")
 _log = logging.getLogger("shoal.agent.transfers")
 
 SUSPECTS_MOST = 256  # blobs whose digest failed, remembered until they were fetched again
+CLOSE_TIMEOUT_S = 5.0  # for files, when the agent stops
 SOURCES_MOST = 4096  # blobs whose byte counts are remembered for whoever asks
 
 
@@ -66,6 +67,7 @@ class TransferManager:
         self._most = most
         self._node: Node | None = None
         self._tasks = Tasks()
+        self._closers = Tasks()
         self._opening: dict[BlobTag, asyncio.Task[Transfer]] = {}
         self._closing: dict[BlobTag, asyncio.Task[None]] = {}
         self._groups: dict[BlobTag, Group] = {}
@@ -97,13 +99,13 @@ class TransferManager:
             StoreFull: there is no room for it.
             StoreError: the store fails.
         """
-        while (transfer := self.active.get(spec.tag)) is None:
+        while (transfer := self._active(spec.tag)) is None:
             if (closing := self._closing.get(spec.tag)) is not None:
                 await asyncio.wait([closing])
                 # Its callback may not have run yet, and awaiting what is done need not yield.
                 self._closing.pop(spec.tag, None)
                 continue
-            stored = await self._in_thread(self._store.open, spec.digest)
+            stored = await self._open_stored(spec)
             if stored is not None:
                 return self._from_store(spec, stored)
             if spec.tag not in self._closing:
@@ -114,6 +116,20 @@ class TransferManager:
         reader = transfer.reader()
         self._want(transfer)
         return reader
+
+    def _active(self, tag: BlobTag) -> Transfer | None:
+        """Return the blob's transfer; one that has failed makes room for another try."""
+        transfer = self.active.get(tag)
+        if transfer is not None and transfer.failure is not None:
+            self._end(transfer, "failed")
+            return None
+        return transfer
+
+    async def _open_stored(self, spec: BlobSpec) -> StoredBlob | None:
+        stored: StoredBlob | None = await self._workers.run(
+            self._store.open, spec.digest, unwanted=_close
+        )
+        return stored
 
     def _from_store(self, spec: BlobSpec, stored: StoredBlob) -> StoredReader:
         if stored.length_bytes != spec.length_bytes:
@@ -134,24 +150,21 @@ class TransferManager:
         self._tasks.start(self._prefetch(specs, grant), name="prefetch")
 
     async def _prefetch(self, specs: list[BlobSpec], grant: OriginGrant) -> None:
+        try:
+            for spec in specs:
+                if spec.tag in self.active or spec.tag in self._closing or spec.pieces == 0:
+                    continue
+                stored = await self._open_stored(spec)
+                if stored is not None:
+                    stored.close()
+                elif spec.tag not in self._closing:
+                    (await self._begin(spec, grant)).granted(grant)
+        except ShoalError as error:
+            # The client will ask for it itself, and be told.
+            _log.info("prefetch_skipped", extra={"error": str(error)})
         for spec in specs:
-            if spec.tag in self.active or spec.tag in self._closing or spec.pieces == 0:
-                continue
-            stored = await self._in_thread(self._store.open, spec.digest)
-            if stored is not None:
-                stored.close()
-                continue
-            if spec.tag in self._closing:
-                continue
-            try:
-                transfer = await self._begin(spec, grant)
-            except ShoalError as error:
-                # The client will ask for it itself, and be told.
-                _log.info("prefetch_skipped", extra={"error": str(error)})
-                return
-            transfer.granted(grant)
-            self._want(transfer)
-            self._readers_changed(transfer)
+            if spec.tag not in self.active:
+                self._drop_group(spec.tag)
 
     def sources(self, digest: Digest) -> Sources | None:
         """Return a blob's length and where its bytes came from, if it was seen lately."""
@@ -173,7 +186,7 @@ class TransferManager:
         return await asyncio.shield(opening)
 
     async def _open_partial(self, spec: BlobSpec, grant: OriginGrant) -> Transfer:
-        partial = await self._in_thread(self._store.partial, spec)
+        partial: PartialBlob = await self._workers.run(self._store.partial, spec, unwanted=_close)
         transfer = Transfer(
             partial,
             self._workers,
@@ -184,7 +197,8 @@ class TransferManager:
         transfer.granted(grant)
         self._swarm.transfers[spec.tag] = transfer
         self._remember(spec, transfer.sources)
-        self._idle.add(spec.tag)  # so that the first reader tells the swarm
+        self._want(transfer)
+        self._readers_changed(transfer)  # until whoever asked reads it: he may have left
         transfer.hash_on()
         return transfer
 
@@ -248,7 +262,7 @@ class TransferManager:
         self._idle.discard(tag)
         self._metrics.transfers.labels(result=result).inc()
         self._drop_group(tag)
-        self._swarm.tell(on.BlobDropped(tag))
+        self._swarm.dropped(tag)
         transfer.fail("nobody wants it any more")
         self._close_soon(transfer)
 
@@ -269,23 +283,24 @@ class TransferManager:
                     _log.warning("part_file_stays", extra={"error": str(error)})
             await self._in_thread(transfer.partial.close)
 
-        task = self._tasks.start(close(), name="close a part file")
+        task = self._closers.start(close(), name="close a part file")
         self._closing[tag] = task
         task.add_done_callback(lambda _: self._closing.pop(tag, None))
 
     # --- the whole digest ---------------------------------------------------------------------
 
     def _verified(self, transfer: Transfer, right: bool) -> None:
-        self._tasks.start(
-            self._keep(transfer) if right else self._reject(transfer), name="end of a blob"
-        )
+        if right:
+            self._tasks.start(self._keep(transfer), name="keep a blob")
+        else:
+            self._reject(transfer)
 
     async def _keep(self, transfer: Transfer) -> None:
         spec = transfer.spec
         tag = spec.tag
         self._name_liars(transfer)
         try:
-            stored = await self._in_thread(transfer.partial.commit)
+            stored = await self._workers.run(transfer.partial.commit, unwanted=_close)
         except StoreError as error:
             # Readers have their descriptors; only the cache goes without it.
             _log.warning("blob_not_kept", extra={"digest": str(spec.digest), "error": str(error)})
@@ -301,7 +316,7 @@ class TransferManager:
         self._swarm.tell(on.BlobStored(spec))
         self._close_soon(transfer)
 
-    async def _reject(self, transfer: Transfer) -> None:
+    def _reject(self, transfer: Transfer) -> None:
         """The digest does not hold: keep nothing, believe no peer for it the next time."""
         spec = transfer.spec
         from_peers = {
@@ -358,5 +373,13 @@ class TransferManager:
         await self._tasks.end()
         for transfer in list(self.active.values()):
             transfer.fail("the agent stops")
-            transfer.partial.close()
+            self._close_soon(transfer)
         self.active.clear()
+        if closing := list(self._closing.values()):
+            await asyncio.wait(closing, timeout=CLOSE_TIMEOUT_S)
+        await self._closers.end()
+
+
+def _close(unwanted: StoredBlob | PartialBlob | None) -> None:
+    if unwanted is not None:
+        unwanted.close()

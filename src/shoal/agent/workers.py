@@ -60,20 +60,36 @@ class Workers:
             self._slow_until_s = self._loop.time() + SLOW_FOR_S
         told(result, error)
 
-    async def run(self, work: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401
-        """Have a thread do `work`; return what it returns, raise what it raises."""
+    async def run(
+        self,
+        work: Callable[..., Any],
+        *arguments: object,
+        unwanted: Callable[[Any], None] | None = None,
+    ) -> Any:  # noqa: ANN401
+        """Have a thread do `work`; return what it returns, raise what it raises.
+
+        If whoever waits is cancelled, `unwanted` gets what `work` returns: to close it, say.
+        """
         future: asyncio.Future[Any] = self._loop.create_future()
 
         def told(result: object, error: BaseException | None) -> None:
             if future.done():
-                return  # whoever waited was cancelled
-            if error is None:
+                if error is None and unwanted is not None:
+                    unwanted(result)
+            elif error is None:
                 future.set_result(result)
             else:
                 future.set_exception(error)
 
         self.submit(work, *arguments, told=told)
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            # Told already, but not yet heard?
+            is_late = future.done() and not future.cancelled() and future.exception() is None
+            if is_late and unwanted is not None:
+                unwanted(future.result())
+            raise
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:

@@ -141,8 +141,8 @@ class FakeOrigin:
     """Whose requests are refused."""
     cuts: list[tuple[int, OriginError]] = field(default_factory=list)
     """For each request in turn: after so many bytes it meets this error."""
-    hold_after: int | None = None
-    """After so many bytes of a request the rest waits for `go_on`."""
+    hold_from: int | None = None
+    """Bytes of blobs from here on wait for `go_on`."""
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
     open: int = 0
     """Requests that are being answered."""
@@ -165,20 +165,23 @@ class FakeOrigin:
             raise OriginError("404", status=404)
         self.open += 1
         try:
-            yield self._chunks(content[start:end])
+            yield self._chunks(content, start, end)
         finally:
             self.open -= 1
 
-    async def _chunks(self, content: bytes) -> AsyncIterator[bytes]:
-        cut_at, error = self.cuts.pop(0) if self.cuts else (len(content), None)
-        hold_at = -1 if self.hold_after is None else self.hold_after
-        at = 0
-        while at < len(content):
-            end = min(at + CHUNK_BYTES, len(content), *(p for p in (cut_at, hold_at) if p > at))
-            yield content[at:end]
-            at = end
-            if at == cut_at and error is not None:
+    async def _chunks(self, content: bytes, start: int, end: int) -> AsyncIterator[bytes]:
+        cut_after, error = self.cuts.pop(0) if self.cuts else (end - start, None)
+        cut_at, held_from = start + cut_after, self.hold_from
+        at = start
+        while at < end:
+            if error is not None and at == cut_at:
                 raise error
-            if at == hold_at:
+            if held_from is not None and at >= held_from:
                 await self.go_on.wait()
+                held_from = None
+            stop = min(at + CHUNK_BYTES, end, *(p for p in (cut_at, held_from or 0) if p > at))
+            yield content[at:stop]
+            at = stop
             await asyncio.sleep(0)
+        if error is not None:
+            raise error

@@ -178,7 +178,7 @@ async def test_a_piece_that_a_peer_is_sending_is_left_to_it() -> None:
 
 async def test_a_run_whose_piece_is_overtaken_goes_on_with_the_next() -> None:
     async with fetching() as it:
-        it.origin.hold_after = 300 * KIB  # in the second piece
+        it.origin.hold_from = 300 * KIB  # in the second piece
         it.runs.begin(it.transfer, 0, 3)
         await until(lambda: 1 in it.transfer.writers)
         await until(lambda: it.pieces() == {0})
@@ -336,7 +336,7 @@ async def test_a_full_disk_fails_the_transfer_and_breaks_off_the_request() -> No
 
 async def test_a_transfer_that_nobody_wants_any_more_is_not_fetched_to_its_end() -> None:
     async with fetching() as it:
-        it.origin.hold_after = PIECE
+        it.origin.hold_from = PIECE
         it.runs.begin(it.transfer, 0, 5)
         await until(lambda: it.pieces() == {0})
         it.transfer.fail("nobody wants it any more")
@@ -352,7 +352,7 @@ async def test_a_transfer_that_nobody_wants_any_more_is_not_fetched_to_its_end()
 @pytest.mark.parametrize("turn", range(12))
 async def test_the_end_of_a_run_that_is_broken_off_is_told_whenever_that_is(turn: int) -> None:
     async with fetching() as it:
-        it.origin.hold_after = PIECE + 1000
+        it.origin.hold_from = PIECE + 1000
         it.runs.begin(it.transfer, 0, 5)
         await turns(turn)
         it.runs.end(TAG, 0)
@@ -370,7 +370,7 @@ async def test_a_run_that_ends_may_be_followed_by_another_of_the_same_pieces_at_
         def again(event: on.Event) -> None:
             it.told.append(event)
             if len(it.ended) == 1 and event is it.ended[0]:
-                it.origin.hold_after = 10
+                it.origin.hold_from = 10
                 it.runs.begin(it.transfer, 0, 5)
 
         it.runs._tell = again
@@ -383,9 +383,23 @@ async def test_a_run_that_ends_may_be_followed_by_another_of_the_same_pieces_at_
         assert len(it.runs) == 0
 
 
+async def test_all_runs_of_a_blob_can_be_broken_off_at_once() -> None:
+    async with fetching() as it:
+        it.origin.hold_from = 0
+        it.runs.begin(it.transfer, 0, 2)
+        it.runs.begin(it.transfer, 2, 1)
+        await until(lambda: it.origin.open == 2)
+        it.runs.end_all(Sample(1).spec.tag)
+        await turns()
+        assert it.ended == []
+        it.runs.end_all(TAG)
+        await until(lambda: len(it.ended) == 2)
+        assert it.origin.open == 0
+
+
 async def test_stopping_ends_every_run_and_tells() -> None:
     async with fetching() as it:
-        it.origin.hold_after = 1000
+        it.origin.hold_from = 1000
         it.runs.begin(it.transfer, 0, 2)
         it.runs.begin(it.transfer, 2, 1)
         await until(lambda: it.origin.open == 2)

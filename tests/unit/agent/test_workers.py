@@ -97,16 +97,43 @@ async def test_running_work_returns_or_raises_what_it_does() -> None:
             await workers.run(divmod, 7, 0)
 
 
-async def test_whoever_no_longer_waits_is_not_told() -> None:
-    gate = threading.Event()
+@pytest.mark.parametrize("is_done", [False, True], ids=["at-work", "just-done"])
+async def test_what_nobody_waits_for_any_more_goes_to_whoever_tidies_up(is_done: bool) -> None:
+    gate, done = threading.Event(), threading.Event()
+    unwanted: list[str] = []
+
+    def work() -> str:
+        gate.wait(5.0)
+        done.set()
+        return "a file, say"
+
     with working() as workers:
-        waiting = asyncio.ensure_future(workers.run(gate.wait, 5.0))
+        waiting = asyncio.ensure_future(workers.run(work, unwanted=unwanted.append))
+        await asyncio.sleep(0)
+        if is_done:
+            gate.set()
+            done.wait(5.0)
+            await asyncio.sleep(0)
+        waiting.cancel()
+        gate.set()
+        await asyncio.wait([waiting])
+        await workers.run(int)
+        if waiting.cancelled():
+            await until(lambda: unwanted == ["a file, say"])
+        else:
+            assert waiting.result() == "a file, say"
+            assert unwanted == []
+
+
+async def test_errors_that_nobody_waits_for_are_forgotten() -> None:
+    unwanted: list[object] = []
+    with working(1) as workers:
+        waiting = asyncio.ensure_future(workers.run(int, "no number", unwanted=unwanted.append))
         await asyncio.sleep(0)
         waiting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
-        gate.set()
-        assert await workers.run(int) == 0  # and nothing was raised on the loop meanwhile
+        await asyncio.wait([waiting])
+        await workers.run(int)
+        assert unwanted == []
 
 
 async def test_jobs_of_one_thread_are_done_and_told_in_order() -> None:
