@@ -72,7 +72,7 @@ class Exchange:
     registry_failures: int = 0  # in a row
     neighbours: dict[PeerId, Neighbour] = field(default_factory=dict)
     introduced: dict[PeerId, None] = field(default_factory=dict)  # to join when connected
-    joined: dict[PeerId, None] = field(default_factory=dict)  # those that were sent a Join
+    joined: dict[PeerId, int] = field(default_factory=dict)  # sent a Join: which pieces it told
     in_flight: dict[int, list[Fetch]] = field(default_factory=dict)
     in_flight_bits: int = 0
     requests: int = 0  # out at neighbours

@@ -245,6 +245,9 @@ class Swarm:
         exchange = self.exchanges.pop(event.tag, None)
         told: set[PeerId] = set()
         if exchange is not None:
+            # Or a client that comes back would wait for a fetch that writes to nothing.
+            for first in exchange.runs:
+                self.site.out.append(do.StopRegistryFetch(event.tag, first))
             told.update(exchange.neighbours)
             if exchange.tracker is not None:
                 told.add(exchange.tracker)
@@ -316,7 +319,7 @@ class Swarm:
                 self.site.leave_out(event.source, "keeps sending pieces that fail their check")
 
     def _join(self, exchange: Exchange, peer: PeerId) -> None:
-        exchange.joined[peer] = None
+        exchange.joined[peer] = exchange.held
         self.site.send(peer, say.Join(exchange.spec, exchange.held))
 
     def _join_arrived(self, peer: PeerId, message: say.Join) -> None:
@@ -333,8 +336,12 @@ class Swarm:
             self.site.send(peer, say.Leave(tag))
             return
         exchange.meet(peer, message.held)
-        if peer not in exchange.joined:
+        told = exchange.joined.get(peer)
+        if told is None:
             self._join(exchange, peer)
+        elif news := exchange.held & ~(told | message.held | exchange.unsaid):
+            # These came after this node's Join, and were told before the peer was a neighbour.
+            self.site.send(peer, say.Have(tag, tuple(bitmap.members(news))))
         self._dirty = True
 
     def _have_arrived(self, peer: PeerId, message: say.Have) -> None:
