@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bed.watching import Pull, by_rank, end_all, sent_to_clients, until
+from bed.watching import Fetch, by_rank, end_all, sent_to_clients, until
 from shoal.testing.bed.bed import Bed
 from shoal.testing.bed.fresh import FreshImages, Pushed
 from shoal.testing.bed.node import FRONT_URL, Node
@@ -33,15 +33,15 @@ def test_a_registry_that_is_down_stops_no_node_that_has_the_image_and_others_hea
     having.containerd.wipe()  # the agent's store alone has it now
     agents.registry.stop()
     mark = agents.registry.mark()
-    Pull(having, pushed).seconds()
+    Fetch(having, pushed).seconds()
     assert sent_to_clients(having) >= 2 * pushed.image.layer_bytes
     began_s = time.monotonic()
-    said = Pull(lacking, pushed).failed(timeout_s=20)
+    said = Fetch(lacking, pushed).failed(timeout_s=20)
     assert "connection refused" in said
     assert time.monotonic() - began_s < 5
     assert agents.registry.requests(since=mark) == []
     agents.registry.heal()
-    Pull(lacking, pushed).seconds()
+    Fetch(lacking, pushed).seconds()
     assert pushed.copies < 1.01
 
 
@@ -71,7 +71,7 @@ def test_a_registry_that_goes_during_a_pull_is_not_missed_where_peers_have_the_r
     _, seeder, *pulling = by_rank(agents, pushed.image.layers[0])
     seeder.containerd.fetch(pushed.reference())
     slow(seeder.name, "100mbit")
-    pulls = [Pull(node, pushed) for node in pulling]
+    pulls = [Fetch(node, pushed) for node in pulling]
     for pull in pulls:
         pull.wait_for(1 * MIB)
     agents.registry.stop()
@@ -83,7 +83,7 @@ def test_a_registry_that_comes_back_during_a_pull_costs_a_pause(
 ) -> None:
     pushed = fresh_image(layer_bytes=(16 * MIB,))
     slow("reg", "100mbit")
-    pulls = [Pull(node, pushed) for node in agents.nodes]
+    pulls = [Fetch(node, pushed) for node in agents.nodes]
     for pull in pulls:
         pull.wait_for(2 * MIB)
     agents.registry.stop()
@@ -99,7 +99,7 @@ def test_a_registry_that_stays_away_ends_the_pull_clearly_and_the_next_one_resum
     node = agents.nodes[3]
     pushed = fresh_image(layer_bytes=(16 * MIB,))
     slow("reg", "100mbit")
-    pull = Pull(node, pushed)
+    pull = Fetch(node, pushed)
     pull.wait_for(4 * MIB)
     agents.registry.stop()
     began_s = time.monotonic()
@@ -108,5 +108,5 @@ def test_a_registry_that_stays_away_ends_the_pull_clearly_and_the_next_one_resum
     log = node.agent.service.log
     assert until(lambda: "the registry does not give it and no peer has it" in log.read_text())
     agents.registry.heal()
-    Pull(node, pushed).seconds()
+    Fetch(node, pushed).seconds()
     assert pushed.copies < 1.3

@@ -1,9 +1,11 @@
 """What tests on the bed look at: who asked the registry for what, and pulls under way."""
 
 import json
+import signal
 import subprocess
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from shoal.core.membership.placement import ranked
 from shoal.core.peer import PeerId
 from shoal.testing.bed.agents import PEER_PORT
 from shoal.testing.bed.bed import Bed
+from shoal.testing.bed.cri import Auth, PullFailed
 from shoal.testing.bed.fresh import Pushed
 from shoal.testing.bed.node import FRONT_URL, Node
 from shoal.testing.bed.processes import BedError
@@ -77,30 +80,32 @@ def sources(node: Node, digest: str) -> dict[str, int]:
     return found
 
 
-class Pull:
-    """`ctr content fetch` of an image on a node, under way."""
+class Pull(ABC):
+    """A pull of an image on a node, under way."""
 
-    def __init__(self, node: Node, pushed: Pushed, *, door: Door = Door.OPEN) -> None:
+    def __init__(self, node: Node, pushed: Pushed) -> None:
         self.node = node
         self._layers = pushed.image.layers
+        self._error = ""
         self._began_s = time.monotonic()
-        self._ended_s = 0.0
-        self._output = b""
-        self._process = subprocess.Popen(
-            node.containerd.fetch_command(pushed.reference(door)),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        # Reads, so that a full pipe never stops the pull, and notes the moment of its end.
-        self._watch = threading.Thread(target=self._read)
-        self._watch.start()
+        self._ended_s: float | None = None
+        self._watch = threading.Thread(target=self._run)
 
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        with self._process.stdout as output:
-            self._output = output.read()
-        self._process.wait()
+    def _run(self) -> None:
+        self._error = self._result()
         self._ended_s = time.monotonic()
+
+    @abstractmethod
+    def _result(self) -> str:
+        """Wait for the end; return "" or how it failed."""
+
+    @abstractmethod
+    def hold(self) -> None:
+        """Stop the client for a while."""
+
+    @abstractmethod
+    def go_on(self) -> None:
+        """Let the client run again."""
 
     @property
     def received_bytes(self) -> int:
@@ -111,33 +116,85 @@ class Pull:
     def wait_for(self, size_bytes: int, *, timeout_s: float = 30.0) -> None:
         """Wait until containerd has got this much, and check that it has not got everything."""
         arrived = until(
-            lambda: self.received_bytes >= size_bytes or self._process.poll() is not None,
+            lambda: self.received_bytes >= size_bytes or self._ended_s is not None,
             timeout_s=timeout_s,
         )
         assert arrived, f"only {self.received_bytes} bytes came within {timeout_s:g} s"
-        assert self._process.poll() is None, f"it was over too soon: {self._output.decode()[-500:]}"
+        assert self._ended_s is None, f"it was over too soon: {self._error[-500:]}"
 
     def failed(self, *, timeout_s: float = 60.0) -> str:
-        """Wait for the end; return what ctr said if it failed, "" if all layers are here.
+        """Wait for the end; return what was said if it failed, "" if all layers are here.
 
         Raises:
             BedError: no end within `timeout_s`.
         """
         self._watch.join(timeout_s)
-        if self._watch.is_alive():
-            self._process.kill()
-            self._watch.join()
+        if self._ended_s is None:
             raise BedError(f"{self.node.name}: the pull had no end within {timeout_s:g} s")
-        if self._process.returncode != 0:
-            return self._output.decode(errors="replace") or "failed"
-        # containerd takes nothing into its store whose digest it has not computed.
-        assert all(self.node.containerd.has_content(layer.digest) for layer in self._layers)
-        return ""
+        if not self._error:
+            # containerd takes nothing into its store whose digest it has not computed.
+            assert all(self.node.containerd.has_content(layer.digest) for layer in self._layers)
+        return self._error
 
     def seconds(self, *, timeout_s: float = 60.0) -> float:
         """Wait for the end, and check that it is a success; return how long the pull took."""
         assert self.failed(timeout_s=timeout_s) == ""
+        assert self._ended_s is not None
         return self._ended_s - self._began_s
+
+
+class Fetch(Pull):
+    """`ctr content fetch`, in which ctr itself asks, and containerd only stores."""
+
+    def __init__(self, node: Node, pushed: Pushed, *, door: Door = Door.OPEN) -> None:
+        super().__init__(node, pushed)
+        self._process = subprocess.Popen(
+            node.containerd.fetch_command(pushed.reference(door)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        self._watch.start()
+
+    def _result(self) -> str:
+        assert self._process.stdout is not None
+        with self._process.stdout as output:
+            said = output.read().decode(errors="replace")
+        return said or "failed" if self._process.wait() != 0 else ""
+
+    def hold(self) -> None:
+        """Stop ctr for a while."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let ctr run again."""
+        self._process.send_signal(signal.SIGCONT)
+
+
+class CriPull(Pull):
+    """The CRI's PullImage, as kubelet has it done: containerd asks, stores and unpacks."""
+
+    def __init__(
+        self, node: Node, pushed: Pushed, *, door: Door = Door.OPEN, auth: Auth | None = None
+    ) -> None:
+        super().__init__(node, pushed)
+        self._reference = pushed.reference(door)
+        self._auth = auth
+        self._watch.start()
+
+    def _result(self) -> str:
+        try:
+            self.node.cri.pull(self._reference, auth=self._auth)
+        except PullFailed as error:
+            return str(error)
+        return ""
+
+    def hold(self) -> None:
+        """Stop containerd for a while."""
+        self.node.containerd.service.signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let containerd run again."""
+        self.node.containerd.service.signal(signal.SIGCONT)
 
 
 def _size(path: Path) -> int:
