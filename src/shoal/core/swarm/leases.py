@@ -109,12 +109,13 @@ class Leases:
         if exchange is None or tracker != exchange.tracker:
             self._end(tracker, message.tag, first, 0, say.LeaseOutcome.DECLINED)
             return
+        if count < 1 or first + count > exchange.spec.pieces:
+            self.site.leave_out(tracker, "leases pieces that the blob does not have")
+            return
         asked = exchange.lease_asked_s is not None
         stuck = self.site.now_s - exchange.progress_s > self.site.policy.lease_patience_s
         exchange.lease_asked_s = None
         exchange.heard_s = self.site.now_s
-        if count < 1 or first + count > exchange.spec.pieces:
-            return  # a tracker that makes no sense is asked again when the blob is stuck
         run = bitmap.run(first, count)
         under_way = 0
         for other in exchange.runs.values():
@@ -212,6 +213,10 @@ class Leases:
             self.give_up(exchange, f"no progress for {silent_s:.0f} s from peers or registry")
         elif silent_s > policy.alone_after_s and not (led or exchange.runs or exchange.denied):
             self._fetch(exchange, first, 1, leased=False)
+            if exchange.tracker is not None and exchange.tracker != self.site.me:
+                # It was told that this blob is stuck, and whoever lives answers that.
+                self.site.suspicion.failed(exchange.tracker, now_s=now_s, dialed=True)
+                exchange.tracker = None
         elif exchange.tracker is not None and now_s - exchange.stuck_said_s > policy.stall_s:
             exchange.stuck_said_s = now_s
             self.site.send(exchange.tracker, say.LeaseWanted(exchange.spec.tag, first))

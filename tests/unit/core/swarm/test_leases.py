@@ -211,8 +211,11 @@ def test_a_lease_on_what_is_being_fetched_is_declined() -> None:
 @pytest.mark.parametrize(
     ("first", "count"), [(0, 0), (8, 1), (0, 9), (7, 2), (2**32 - 1, 2**32 - 1)]
 )
-def test_a_lease_that_makes_no_sense_is_not_fetched(first: int, count: int) -> None:
-    assert orders(connected().hear("a", LeaseGranted(TAG, first, count))) == []
+def test_a_tracker_whose_lease_makes_no_sense_is_left_out(first: int, count: int) -> None:
+    script = connected()
+    (order,) = orders(script.hear("a", LeaseGranted(TAG, first, count)))
+    assert isinstance(order, do.Disconnect)
+    assert Announce in [type(m) for m in said(script.tell(on.PeerLost(A)), to="b")]
 
 
 def test_a_node_has_few_hands_for_the_registry_whatever_the_number_of_blobs() -> None:
@@ -278,8 +281,9 @@ def test_a_blob_that_others_are_at_work_on_is_waited_for_longer() -> None:
 
 def test_without_a_word_from_the_tracker_the_registry_is_asked_without_a_lease() -> None:
     script = connected()
-    effects = orders(script.wait(7.0))
+    effects = script.wait(7.0)
     assert do.FetchFromRegistry(TAG, 0, 1) in effects
+    assert Announce in [type(m) for m in said(effects, to="b")], "the next is to track"
     assert endings(script.tell(piece(0), on.RegistryEnded(TAG, 0))) == []
 
 
