@@ -81,6 +81,7 @@ class Node:
     started_s: dict[BlobTag, float] = field(default_factory=dict)
     finished_s: dict[BlobTag, float] = field(default_factory=dict)  # after its start
     gave_up: dict[BlobTag, str] = field(default_factory=dict)
+    held_when_gave_up: dict[BlobTag, int] = field(default_factory=dict)
     incoming: dict[tuple[BlobTag, int], _Incoming] = field(default_factory=dict)
     uploaded_bytes: int = 0
     fetches: int = 0  # from the registry
@@ -171,12 +172,12 @@ class World:
             self.now_s = at_s
             action()
 
-    def want(self, name: PeerId, spec: BlobSpec, *, at_s: float = 0.0) -> None:
-        """Let a client of node `name` want a blob in `at_s` seconds."""
+    def want(self, name: PeerId, spec: BlobSpec, *, at_s: float = 0.0, held: int = 0) -> None:
+        """Let a client of node `name` want a blob in `at_s` seconds; `held` is there already."""
 
         def begin() -> None:
             self.nodes[name].started_s[spec.tag] = self.now_s
-            self.tell(name, on.BlobWanted(spec))
+            self.tell(name, on.BlobWanted(spec, held))
 
         self.after(at_s, begin)
 
@@ -264,6 +265,7 @@ class World:
                     flow.stopped = True
             case do.GiveUp(tag, reason):
                 node.gave_up[tag] = reason
+                node.held_when_gave_up[tag] = node.swarm.exchanges[tag].held
                 self.after(0, lambda: self.tell(name, on.BlobDropped(tag)))  # as the agent does
 
     def _connect(self, name: PeerId, peer: PeerId) -> None:
