@@ -28,7 +28,11 @@ def test_a_blob_is_tracked_by_the_members_in_the_order_that_was_asked_for() -> N
 
 
 def test_messages_and_orders_are_told_apart() -> None:
-    effects = [do.Connect(A), do.Send(A, Ping()), do.Send(B, Request(blob().tag, 1))]
+    effects: list[do.Effect] = [
+        do.Connect(A),
+        do.Send(A, Ping()),
+        do.Send(B, Request(blob().tag, 1)),
+    ]
     assert said(effects, to="a") == [Ping()]
     assert len(said(effects)) == 2
     assert orders(effects) == [do.Connect(A)]
