@@ -18,7 +18,11 @@ from shoal.core.swarm.events import REGISTRY
 
 _log = logging.getLogger("shoal.agent.registry_runs")
 
-BATCH_BYTES = 512 * 1024  # handed to a thread at once
+BATCH_BYTES = 512 * 1024  # written at once
+# The swarm hears so often that bytes of a piece arrive. Fewer bytes are a drip, not progress, as in
+# shoal.adapters.origin.config.Bounds.
+PROGRESS_S = 0.25
+PROGRESS_BYTES = 4096
 Stored = Callable[[Transfer, int, bytes, PeerId], None]
 
 
@@ -192,6 +196,9 @@ class _PieceSink:
         self._left = transfer.spec.size(piece)
         self._batch: list[bytes] = []
         self._batch_bytes = 0
+        self._loop = asyncio.get_running_loop()
+        self._seen_s = self._loop.time()
+        self._unseen_bytes = 0
         self._done = asyncio.get_running_loop().create_future()
         self._writer = PieceWriter(
             transfer.partial,
@@ -216,10 +223,18 @@ class _PieceSink:
         self._batch.append(own)
         self._batch_bytes += len(own)
         self._left -= len(own)
+        self._unseen_bytes += len(own)
         if self._batch_bytes >= BATCH_BYTES and self._left:
             await self.flush()
-            self._runs.progressed(self._transfer, self._piece)
+        self._show_progress()
         return rest
+
+    def _show_progress(self) -> None:
+        now_s = self._loop.time()
+        enough = self._unseen_bytes >= PROGRESS_BYTES and now_s - self._seen_s >= PROGRESS_S
+        if enough and self._left:
+            self._seen_s, self._unseen_bytes = now_s, 0
+            self._runs.progressed(self._transfer, self._piece)
 
     async def flush(self) -> None:
         """Hand over what was collected, once the batch before has been written."""

@@ -190,7 +190,7 @@ async def test_a_run_whose_piece_is_overtaken_goes_on_with_the_next() -> None:
 
 
 async def test_progress_is_told_within_a_long_piece(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry_runs_module, "BATCH_BYTES", CHUNK_BYTES)
+    monkeypatch.setattr(registry_runs_module, "PROGRESS_S", 0.0)
     async with fetching() as it:
         it.runs.begin(it.transfer, 1, 1)
         await it.end()

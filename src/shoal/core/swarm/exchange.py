@@ -45,6 +45,7 @@ class RegistryRun:
     count: int
     leased: bool
     told_s: float  # when the tracker last heard of progress
+    progress_s: float  # when bytes last came, or when it began
     done: int = 0
 
 

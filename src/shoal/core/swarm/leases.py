@@ -41,6 +41,16 @@ class Leases:
         kept = released_s is None or self.site.now_s - released_s < self.site.policy.released_s
         return exchange.wanted and kept and not exchange.complete
 
+    def hands(self, exchange: Exchange) -> int:
+        """How many of this node's hands for the registry the blob has.
+
+        A fetch that hangs or drips is left to its end, but holds no hand: a registry's trouble with
+        one blob must not keep the others waiting.
+        """
+        since_s = self.site.now_s - self.site.policy.registry_stall_s
+        moving = sum(run.progress_s >= since_s for run in exchange.runs.values())
+        return moving + (exchange.lease_asked_s is not None)
+
     def announce(self, exchange: Exchange) -> None:
         """Tell the tracker what this node wants and has, if it can be told and is due."""
         tracker = exchange.tracker
@@ -143,6 +153,7 @@ class Leases:
         for run in exchange.runs.values():
             if not run.first <= piece < run.first + run.count:
                 continue
+            run.progress_s = self.site.now_s
             if moved:
                 run.done = max(run.done, piece - run.first + 1)
             due = self.site.now_s - run.told_s > self.site.policy.lease_renewal_s
@@ -241,7 +252,9 @@ class Leases:
             self.site.out.append(do.GiveUp(exchange.spec.tag, reason))
 
     def _fetch(self, exchange: Exchange, first: int, count: int, *, leased: bool) -> None:
-        exchange.runs[first] = RegistryRun(first, count, leased, self.site.now_s)
+        exchange.runs[first] = RegistryRun(
+            first, count, leased, told_s=self.site.now_s, progress_s=self.site.now_s
+        )
         for piece in range(first, first + count):
             if not exchange.held >> piece & 1:
                 exchange.ask(piece, REGISTRY, self.site.now_s)

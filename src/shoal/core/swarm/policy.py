@@ -44,6 +44,10 @@ class Policy:
     registry_fetches: int = 2
     """Requests to the registry at once on a node: the second hides the gap between two."""
 
+    registry_stall_s: float = 2.0
+    """A fetch without progress for so long no longer counts as one of them. It ends by itself: the
+    registry client gives up after 10 s."""
+
     leases_at_once: int = 10
     """Leases of one blob that are out at once: enough to keep the registry's link full, few enough
     that each piece arrives soon and can be passed on."""

@@ -425,7 +425,7 @@ class Swarm:
         requests = fetches = 0
         for exchange in self.exchanges.values():
             requests += max(0, exchange.requests - exchange.written_off)
-            fetches += len(exchange.runs) + (exchange.lease_asked_s is not None)
+            fetches += self.leases.hands(exchange)
         for exchange in self.exchanges.values():
             if not self.leases.fetching(exchange):
                 continue

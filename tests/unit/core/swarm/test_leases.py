@@ -403,3 +403,12 @@ def test_an_introduction_by_another_than_the_tracker_is_not_believed() -> None:
     script.tell(on.BlobWanted(spec))
     assert script.hear("b", Introduce(spec.tag, (PeerId("c"),))) == []
     assert script.hear("a", Introduce(spec.tag, (PeerId("c"),))) == [do.Connect(PeerId("c"))]
+
+
+def test_a_fetch_that_hangs_does_not_keep_other_blobs_from_the_registry() -> None:
+    hanging, other = blob(pieces=4, name="hanging"), blob(pieces=4, name="other")
+    script = Script("me")
+    begun = script.tell(on.BlobWanted(hanging), on.BlobWanted(other))
+    assert {o.tag for o in begun if isinstance(o, do.FetchFromRegistry)} == {hanging.tag}
+    later = script.wait(DEFAULT.registry_stall_s + 0.3)
+    assert other.tag in {o.tag for o in later if isinstance(o, do.FetchFromRegistry)}
