@@ -101,8 +101,8 @@ class Agent:
             origin = await stack.enter_async_context(
                 OriginClient([_registry_config(r) for r in settings.registries])
             )
-            listeners = listen(settings.peer.hosts, port=settings.peer.port, setting="peer")
             me = PeerId(str(Endpoint(own_address(settings), settings.peer.port)))
+            listeners = listen(settings.peer.hosts, port=settings.peer.port, setting="peer")
             transfers = TransferManager(
                 store=self.store,
                 holdings=self.holdings,
@@ -334,4 +334,7 @@ def _registry_config(registry: RegistrySettings) -> RegistryConfig:
 async def _every(interval_s: float, work: Callable[[], None]) -> None:
     while True:
         await asyncio.sleep(interval_s)
-        work()
+        try:
+            work()
+        except Exception:
+            _log.exception("periodic_work_failed")  # a bug; the next round may do better
