@@ -54,6 +54,10 @@ class Site:
         """Whether `peer` failed or lied lately."""
         return self.suspicion.holds(peer, now_s=self.now_s)
 
+    def left_out(self, peer: PeerId) -> bool:
+        """Whether this node has nothing to do with `peer`, for what it sent."""
+        return self.suspicion.bans_now(peer, now_s=self.now_s)
+
     def leave_out(self, peer: PeerId, reason: str) -> None:
         """Have nothing to do with `peer` for a long while."""
         self.suspicion.banned(peer, now_s=self.now_s)

@@ -23,6 +23,10 @@ class Suspicion:
         """Whether `peer` is to be left alone now."""
         return self.until_s.get(peer, 0.0) > now_s
 
+    def bans_now(self, peer: PeerId, *, now_s: float) -> bool:
+        """Whether `peer` is to be left out now, for what it sent."""
+        return peer in self.bans and self.holds(peer, now_s=now_s)
+
     def failed(self, peer: PeerId, *, now_s: float, dialed: bool = False) -> None:
         """A connection to `peer` broke, or could not be made if `dialed`: leave it alone.
 
@@ -38,7 +42,7 @@ class Suspicion:
     def cleared(self, peer: PeerId, *, now_s: float) -> None:
         """`peer` answers again; a ban stays until its time is over."""
         self.failures.pop(peer, None)
-        if peer not in self.bans or not self.holds(peer, now_s=now_s):
+        if not self.bans_now(peer, now_s=now_s):
             self._forget(peer)
 
     def _forget(self, peer: PeerId) -> None:

@@ -129,6 +129,9 @@ class Swarm:
 
     def _peer_connected(self, event: on.PeerConnected) -> None:
         peer = event.peer
+        if self.site.left_out(peer):
+            self.site.out.append(do.Disconnect(peer, "is left out for what it sent"))
+            return
         self.site.connected(peer)
         for exchange in self.exchanges.values():
             if exchange.introduced.pop(peer, True) is None:
@@ -150,7 +153,10 @@ class Swarm:
                 exchange.left = (peer, self.site.now_s)
                 if broke:
                     self.site.connect(peer)  # it may be only the connection
-        if event.failed:
+        if self.site.left_out(peer):
+            tags = list(self.tracker.tables)
+            self.site.tell(self.tracker.left(peer, tags, now_s=self.site.now_s))
+        elif event.failed:
             # After a planned end the peer comes back, and its leases live on until they lapse.
             self.site.tell(self.tracker.lost(peer, now_s=self.site.now_s))
         self._serve()

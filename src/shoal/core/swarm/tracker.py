@@ -86,6 +86,7 @@ class Table:
     waiting: dict[PeerId, None] = field(default_factory=dict)  # an ordered set
     available: int = 0  # union of what participants hold
     lapses: dict[int, int] = field(default_factory=dict)  # piece -> leases that lapsed
+    doubted: set[PeerId] = field(default_factory=set)  # also when they leave and come back
     granted: int = 0  # leases so far
 
     def leasable(self) -> int:
@@ -127,6 +128,7 @@ class Tracker:
             if len(table.participants) >= PARTICIPANTS_MOST:
                 return []
             known = table.participants[peer] = Participant(0, message.wants, now_s)
+            known.doubted = peer in table.doubted
         known.seen_s = now_s
         known.wants = message.wants
         lost = known.held & ~message.held
@@ -184,11 +186,12 @@ class Tracker:
         bit = 1 << piece
         if piece < table.spec.pieces and table.available & bit and not table.lapses.get(piece):
             before = table.available
-            holders = [p for p in table.participants.values() if p.offers & bit]
-            if len(holders) == 1:
-                holders[0].doubted = True
-            for participant in holders:
-                participant.held &= ~bit
+            holders = [peer for peer, p in table.participants.items() if p.offers & bit]
+            if len(holders) == 1 and len(table.doubted) < PARTICIPANTS_MOST:
+                table.participants[holders[0]].doubted = True
+                table.doubted.add(holders[0])
+            for peer in holders:
+                table.participants[peer].held &= ~bit
             table.count_available()
             for lost in bitmap.members(before & ~table.available):
                 table.lapses[lost] = table.lapses.get(lost, 0) + 1

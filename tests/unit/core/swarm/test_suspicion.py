@@ -65,6 +65,8 @@ def test_a_ban_outlasts_a_new_connection() -> None:
     suspicion.banned(PEER, now_s=0.0)
     suspicion.cleared(PEER, now_s=0.0)
     assert suspicion.holds(PEER, now_s=DEFAULT.banned_s - 1)
+    assert suspicion.bans_now(PEER, now_s=DEFAULT.banned_s - 1)
+    assert not suspicion.bans_now(PEER, now_s=DEFAULT.banned_s)
     assert not suspicion.holds(PEER, now_s=DEFAULT.banned_s)
 
 

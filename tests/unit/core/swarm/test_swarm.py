@@ -208,8 +208,18 @@ def test_a_neighbour_that_keeps_sending_wrong_bytes_is_left_out() -> None:
     (order,) = orders(script.tell(on.PieceSpoiled(TAG, 7, B, wrong=True)))
     assert isinstance(order, do.Disconnect)
     script.tell(on.PeerLost(B))
-    script.connect("b")  # it may dial us again
+    (order,) = script.connect("b")
+    assert isinstance(order, do.Disconnect), "however often it dials"
     assert script.hear("a", Introduce(TAG, (B,))) == []
+
+
+def test_what_a_peer_has_that_is_left_out_is_leased_to_others() -> None:
+    script = Script("me", "a", "b")
+    script.connect("a", "b")
+    script.hear("b", Announce(SPEC, ALL, wants=False, peers_sought=0))
+    assert said(script.hear("a", Announce(SPEC, 0, wants=True, peers_sought=0))) == []
+    script.tell(on.PeerLied(B))
+    assert said(script.tell(on.PeerLost(B)), to="a") == [LeaseGranted(TAG, 0, 1)]
 
 
 def test_a_piece_that_was_cut_is_nobodys_lie() -> None:

@@ -357,6 +357,16 @@ def test_a_doubted_node_is_given_no_lease_while_another_takes_part() -> None:
     assert not any(peer == A for peer, _, _ in granted(desk.want(A) + desk.wait(20)))
 
 
+def test_a_doubted_node_that_leaves_and_comes_back_is_doubted_still() -> None:
+    desk = Desk()
+    desk.announce(A, 0b1111, wants=False)
+    desk.announce(B)
+    desk.want(B, 0)
+    desk.leave(A)
+    desk.announce(A, 0b1111, wants=False)
+    assert desk.tracker.tables[TAG].available == 0
+
+
 def test_who_is_stuck_hears_that_the_tracker_lives() -> None:
     desk = Desk()
     desk.announce(A, takeover=True)
