@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 
 from shoal.adapters.origin.config import Bounds
+from shoal.adapters.origin.receiving import BodyReceiver
 from shoal.core.errors import OriginError, OriginLied
 
 
@@ -16,9 +17,25 @@ class BodyReader:
     between two chunks, and the connection's flow control holds the registry back.
     """
 
-    def __init__(self, response: aiohttp.ClientResponse, *, what: str, bounds: Bounds) -> None:
-        """Read `response` within `bounds`; `what` begins every error's message."""
-        self._content = response.content
+    def __init__(
+        self,
+        response: aiohttp.ClientResponse,
+        *,
+        what: str,
+        bounds: Bounds,
+        is_long: bool = False,
+    ) -> None:
+        """Read `response` within `bounds`.
+
+        Args:
+            response: an answer whose body was not read yet.
+            what: begins every error's message.
+            bounds: on silence and slowness.
+            is_long: spend a megabyte of memory to spare time if the body is long.
+        """
+        self._response = response
+        self._is_long = is_long
+        self._receiver: BodyReceiver | None = None
         self._what = what
         self._bounds = bounds
         self._waited_s = 0.0
@@ -35,7 +52,7 @@ class BodyReader:
         began_s = loop.time()
         try:
             async with asyncio.timeout(max(0.0, self._bounds.no_progress_s - self._waited_s)):
-                chunk = await self._content.readany()
+                chunk = await self._next()
         except TimeoutError:
             raise OriginError(
                 f"{self._what}: only {self._window_bytes} bytes in "
@@ -52,6 +69,14 @@ class BodyReader:
         if self._window_bytes >= self._bounds.min_progress_bytes:
             self._waited_s, self._window_bytes = 0.0, 0
         return chunk
+
+    async def _next(self) -> bytes:
+        if self._is_long:
+            self._is_long = False  # it is asked once, before the first byte
+            self._receiver = BodyReceiver.take_over(self._response)
+        if self._receiver is not None:
+            return await self._receiver.read()
+        return await self._response.content.readany()
 
 
 class Chunks(AsyncIterator[bytes]):

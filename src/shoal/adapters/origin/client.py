@@ -238,7 +238,7 @@ class OriginClient:
                 self._signed_urls.forget(key)
                 raise
             self._remember(key, opened)
-            reader = BodyReader(opened.response, what=what, bounds=self._bounds)
+            reader = BodyReader(opened.response, what=what, bounds=self._bounds, is_long=True)
             if asked is not None:
                 yield ExactChunks(reader, what=what, size_bytes=asked.size_bytes)
             else:
