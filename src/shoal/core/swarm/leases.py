@@ -44,12 +44,13 @@ class Leases:
     def hands(self, exchange: Exchange) -> int:
         """How many of this node's hands for the registry the blob has.
 
-        A fetch that hangs or drips is left to its end, but holds no hand: a registry's trouble with
-        one blob must not keep the others waiting.
+        A fetch that hangs or drips is left to its end, and a lease is waited for, but neither holds
+        a hand for long: a registry's trouble with one blob must not keep the others waiting.
         """
         since_s = self.site.now_s - self.site.policy.registry_stall_s
         moving = sum(run.progress_s >= since_s for run in exchange.runs.values())
-        return moving + (exchange.lease_asked_s is not None)
+        asked_s = exchange.lease_asked_s
+        return moving + (asked_s is not None and asked_s >= since_s)
 
     def announce(self, exchange: Exchange) -> None:
         """Tell the tracker what this node wants and has, if it can be told and is due."""
