@@ -33,6 +33,14 @@ class Tasks:
     def __len__(self) -> int:
         return len(self._tasks)
 
+    async def finish(self, *, timeout_s: float) -> None:
+        """Let every task come to its own end; cancel what has not after `timeout_s`."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + timeout_s
+        while self._tasks and (left_s := until_s - loop.time()) > 0:
+            await asyncio.wait(self._tasks, timeout=left_s)
+        await self.end()
+
     async def end(self, *, timeout_s: float = 5.0) -> None:
         """Cancel every task and wait until all have ended, `timeout_s` at most."""
         waiting = list(self._tasks)

@@ -28,7 +28,7 @@ R = TypeVar("R")
 _log = logging.getLogger("shoal.agent.transfers")
 
 SUSPECTS_MOST = 256  # blobs whose digest failed, remembered until they were fetched again
-CLOSE_TIMEOUT_S = 5.0  # for files, when the agent stops
+ENDINGS_TIMEOUT_S = 5.0  # for files to be closed or kept when the agent stops
 SOURCES_MOST = 4096  # blobs whose byte counts are remembered for whoever asks
 
 
@@ -67,7 +67,7 @@ class TransferManager:
         self._most = most
         self._node: Node | None = None
         self._tasks = Tasks()
-        self._closers = Tasks()
+        self._endings = Tasks()
         self._opening: dict[BlobTag, asyncio.Task[Transfer]] = {}
         self._closing: dict[BlobTag, asyncio.Task[None]] = {}
         self._groups: dict[BlobTag, Group] = {}
@@ -283,7 +283,7 @@ class TransferManager:
                     _log.warning("part_file_stays", extra={"error": str(error)})
             await self._in_thread(transfer.partial.close)
 
-        task = self._closers.start(close(), name="close a part file")
+        task = self._endings.start(close(), name="close a part file")
         self._closing[tag] = task
         task.add_done_callback(lambda _: self._closing.pop(tag, None))
 
@@ -291,7 +291,7 @@ class TransferManager:
 
     def _verified(self, transfer: Transfer, right: bool) -> None:
         if right:
-            self._tasks.start(self._keep(transfer), name="keep a blob")
+            self._endings.start(self._keep(transfer), name="keep a blob")
         else:
             self._reject(transfer)
 
@@ -371,13 +371,16 @@ class TransferManager:
     async def stop(self) -> None:
         """Fail the readers that are left and release every file; what came stays."""
         await self._tasks.end()
-        for transfer in list(self.active.values()):
-            transfer.fail("the agent stops")
-            self._close_soon(transfer)
+        for tag, transfer in list(self.active.items()):
+            if not transfer.verified:
+                transfer.fail("the agent stops")
+                del self.active[tag]
+                self._close_soon(transfer)
+        # Whole blobs are kept, and recorded, if the disk does so in time.
+        await self._endings.finish(timeout_s=ENDINGS_TIMEOUT_S)
+        for transfer in self.active.values():
+            transfer.partial.close()
         self.active.clear()
-        if closing := list(self._closing.values()):
-            await asyncio.wait(closing, timeout=CLOSE_TIMEOUT_S)
-        await self._closers.end()
 
 
 def _close(unwanted: StoredBlob | PartialBlob | None) -> None:

@@ -90,3 +90,26 @@ async def test_a_task_that_does_not_end_is_waited_for_only_so_long() -> None:
     assert not task.done()
     release.set()
     await task
+
+
+async def test_finishing_lets_tasks_end_by_themselves_and_those_that_they_start() -> None:
+    tasks = Tasks()
+    ended: list[str] = []
+
+    async def work(name: str) -> None:
+        await asyncio.sleep(0.01)
+        if name == "first":
+            tasks.start(work("second"), name="second")
+        ended.append(name)
+
+    tasks.start(work("first"), name="first")
+    await tasks.finish(timeout_s=5.0)
+    assert ended == ["first", "second"]
+
+
+async def test_finishing_cancels_what_takes_too_long() -> None:
+    tasks = Tasks()
+    task = tasks.start(asyncio.sleep(60), name="slow")
+    await tasks.finish(timeout_s=0.01)
+    assert task.cancelled()
+    await tasks.finish(timeout_s=5.0)  # nothing is left

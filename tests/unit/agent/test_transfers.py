@@ -522,6 +522,15 @@ async def test_stopping_at_any_moment_leaves_nothing(turn: int) -> None:
         await asyncio.wait([pulling])
 
 
+async def test_a_blob_that_became_whole_just_before_the_stop_is_kept_and_recorded() -> None:
+    store = MemoryStore()
+    async with site(HOST, origin=registry(), make_store=lambda: store) as (member,):
+        assert await member.pull(SPEC) == SAMPLE.content
+        await member.transfers.stop()
+        assert SAMPLE.digest in dict(store.digests())
+        assert member.holdings.spec(SPEC.tag) == SPEC
+
+
 async def test_what_becomes_whole_is_offered_to_peers() -> None:
     async with site(HOST, origin=registry()) as (member,):
         await member.pull(SPEC)
