@@ -3,29 +3,30 @@
 For tests of what an agent does about such a peer. It speaks the peer wire itself, on asyncio's
 streams, so that nothing of the agent keeps it from saying what no agent would:
 
-    python -m shoal.testing.lying_peer --me 10.77.1.4:65002 --members 10.77.1.1:65002 ... \
-        --registry 10.77.255.1:5000 --digest sha256:... --blob FILE --lie wrong-bytes
+    python -m shoal.testing.lying_peer PEERS.json
 
-It writes a JSON line to standard output for whatever it was asked and whatever it sent, so that a
-test can tell a lie that was refused from one that nobody ever heard.
+where the file holds a list of objects with the fields of `LyingPeer.of`. It writes a JSON line to
+standard output for whatever it was asked and whatever it sent, so that a test can tell a lie that
+was refused from one that nobody ever heard.
 """
 
-import argparse
 import asyncio
 import contextlib
 import json
 import signal
 import struct
+import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from blake3 import blake3
 
 from shoal.core import bitmap
-from shoal.core.blob import BlobSpec, ContentKind
+from shoal.core.blob import BlobSpec, BlobTag
 from shoal.core.digest import Digest
 from shoal.core.endpoint import Endpoint
 from shoal.core.errors import PeerFault
@@ -38,6 +39,7 @@ from shoal.core.wire.messages import (
     Hello,
     Introduce,
     Join,
+    LeaseGranted,
     LeaseNone,
     LeaseWanted,
     Message,
@@ -66,6 +68,7 @@ class Lie(StrEnum):
     HUGE_BLOCK = "huge-block"  # the head of a block of a gigabyte
     HUGE_FRAME = "huge-frame"  # a frame that claims to be a gigabyte long
     GARBAGE = "garbage"  # bytes that are no frames
+    ABSURD_TRACKING = "absurd-tracking"  # as its tracker: leases and peers that cannot be
 
 
 @dataclass(slots=True)
@@ -77,10 +80,25 @@ class LyingPeer:
     spec: BlobSpec
     data: bytes = field(repr=False)
     lie: Lie
+    tracked: dict[BlobTag, BlobSpec] = field(default_factory=dict)
+    """Other blobs that it happens to track; it does so without guile."""
     links: Counter[PeerId] = field(default_factory=Counter)
     """Connections that stand, by who is at their other end."""
     seen: Counter[str] = field(default_factory=Counter)
     """What was asked of it and what it sent, by the message's name."""
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> "LyingPeer":
+        """Return the peer that a file describes.
+
+        Args:
+            fields: `me` and `members`, as addresses with ports; `registry`, `digest` and `blob`, a
+                file, of what it lies about; `lie`.
+        """
+        data = Path(fields["blob"]).read_bytes()
+        spec = BlobSpec(fields["registry"], Digest.parse(fields["digest"]), len(data))
+        members = tuple(PeerId(member) for member in fields["members"])
+        return cls(PeerId(fields["me"]), members, spec, data, Lie(fields["lie"]))
 
     async def run(self) -> None:
         """Listen, dial every member, announce the blob, and lie to whoever asks."""
@@ -143,11 +161,13 @@ class LyingPeer:
 
     async def _answer(self, message: Message, writer: asyncio.StreamWriter) -> None:
         match message:
-            case Announce(spec) if spec == self.spec:  # this peer is the tracker: so much the worse
-                writer.write(encode(Introduce(spec.tag, (self.me,))))
-            case LeaseWanted(tag) if tag == self.spec.tag:
-                self._note("lease-refused")
-                writer.write(encode(LeaseNone(tag)))
+            case Announce(spec):
+                if spec != self.spec:
+                    self.tracked[spec.tag] = spec
+                elif self.lie is not Lie.SILENCE:
+                    writer.write(encode(Introduce(spec.tag, self._introduced())))
+            case LeaseWanted(tag):
+                self._lease(tag, writer)
             case Join(spec) if spec == self.spec:
                 self._note("joined")
                 writer.write(encode(Join(spec, bitmap.full(spec.pieces))))
@@ -157,6 +177,27 @@ class LyingPeer:
             case _:
                 return
         await writer.drain()
+
+    def _introduced(self) -> tuple[PeerId, ...]:
+        if self.lie is Lie.ABSURD_TRACKING:
+            return (PeerId("192.0.2.1:1"), PeerId("no address"), PeerId(""))
+        return (self.me,)
+
+    def _lease(self, tag: BlobTag, writer: asyncio.StreamWriter) -> None:
+        """Answer who would fetch from the registry; each gets all of a blob that is not lied about.
+
+        Of the other one there is nothing to fetch, for somebody has it all: this peer.
+        """
+        if tag != self.spec.tag:
+            if (spec := self.tracked.get(tag)) is not None:
+                writer.write(encode(LeaseGranted(tag, 0, spec.pieces)))
+        elif self.lie is Lie.ABSURD_TRACKING:
+            self._note("lease-absurd")
+            for first, count in ((self.spec.pieces, 1), (0, 0), (0, 2**32 - 1), (2**32 - 1, 9)):
+                writer.write(encode(LeaseGranted(tag, first, count)))
+        elif self.lie is not Lie.SILENCE:
+            self._note("lease-refused")
+            writer.write(encode(LeaseNone(tag)))
 
     async def _send(self, piece: int, writer: asyncio.StreamWriter) -> None:
         start = self.spec.offset(piece)
@@ -176,7 +217,7 @@ class LyingPeer:
                 writer.close()
             case Lie.STALL:
                 self._blocks(writer, piece, right[: len(right) // 2], right_hash)
-            case Lie.SILENCE:
+            case Lie.SILENCE | Lie.ABSURD_TRACKING:
                 pass
             case Lie.WRONG_OFFSET:
                 self._blocks(writer, piece, right[:1000], right_hash)
@@ -207,7 +248,7 @@ class LyingPeer:
 
     def _note(self, what: str, **fields: object) -> None:
         self.seen[what] += 1
-        print(json.dumps({"what": what, **fields}), flush=True)
+        print(json.dumps({"lie": self.lie, "what": what, **fields}), flush=True)
 
 
 async def _messages(reader: asyncio.StreamReader) -> AsyncIterator[Message]:
@@ -225,29 +266,19 @@ async def _messages(reader: asyncio.StreamReader) -> AsyncIterator[Message]:
             yield message
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run one until it is stopped."""
-    parser = argparse.ArgumentParser(description="A peer that lies.")
-    parser.add_argument("--me", required=True, type=PeerId)
-    parser.add_argument("--members", required=True, nargs="+", type=PeerId)
-    parser.add_argument("--registry", required=True)
-    parser.add_argument("--digest", required=True, type=Digest.parse)
-    parser.add_argument("--blob", required=True, type=Path)
-    parser.add_argument("--lie", required=True, type=Lie)
-    words = parser.parse_args(argv)
-    data = words.blob.read_bytes()
-    spec = BlobSpec(words.registry, words.digest, len(data), ContentKind.BLOB)
-    peer = LyingPeer(words.me, tuple(words.members), spec, data, words.lie)
-    with contextlib.suppress(asyncio.CancelledError):
-        asyncio.run(_until_terminated(peer))
-
-
-async def _until_terminated(peer: LyingPeer) -> None:
-    task = asyncio.current_task()
-    if task is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    await peer.run()
+async def run_all(peers: Iterable[LyingPeer]) -> None:
+    """Run peers until SIGTERM."""
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    tasks = [asyncio.ensure_future(peer.run()) for peer in peers]
+    waiting = asyncio.ensure_future(stop.wait())
+    done, left = await asyncio.wait([*tasks, waiting], return_when=asyncio.FIRST_COMPLETED)
+    for task in left:
+        task.cancel()
+    await asyncio.wait(left)
+    for task in done:
+        task.result()  # one that ended by itself has an error to tell of
 
 
 if __name__ == "__main__":
-    main()
+    asyncio.run(run_all(map(LyingPeer.of, json.loads(Path(sys.argv[1]).read_text()))))

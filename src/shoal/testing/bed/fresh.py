@@ -3,6 +3,7 @@
 A fresh image each time, because containerd never fetches again what it holds in any namespace.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,12 +50,15 @@ class FreshImages:
         layer_bytes: tuple[int, ...] = LAYER_BYTES,
         repository: str = "library/fresh",
         image_format: ImageFormat = ImageFormat.OCI,
+        fits: Callable[[BuiltImage], bool] = lambda _: True,
     ) -> Pushed:
-        """Make one of layers of about these sizes; its tag is taken from its digest."""
-        self._made += 1
-        image = random_image(
-            self._folder / f"image-{self._made}", layer_bytes=layer_bytes, image_format=image_format
-        )
+        """Make one of layers of about these sizes that `fits`; its tag is taken from its digest."""
+        while True:
+            self._made += 1
+            folder = self._folder / f"image-{self._made}"
+            image = random_image(folder, layer_bytes=layer_bytes, image_format=image_format)
+            if fits(image):
+                break
         tag = image.manifest_digest[7:19]
         self._registry.push(image, repository=repository, tag=tag)
         return Pushed(image, repository, tag, self._registry)
