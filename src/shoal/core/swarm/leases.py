@@ -52,6 +52,14 @@ class Leases:
         asked_s = exchange.lease_asked_s
         return moving + (asked_s is not None and asked_s >= since_s)
 
+    def turn(self, exchange: Exchange) -> tuple[int, int]:
+        """Where the blob stands among those that want a hand; the smallest comes first."""
+        return self._stalled(exchange), min(1, self.hands(exchange))
+
+    def _stalled(self, exchange: Exchange) -> int:
+        since_s = self.site.now_s - self.site.policy.registry_stall_s
+        return sum(run.progress_s < since_s for run in exchange.runs.values())
+
     def announce(self, exchange: Exchange) -> None:
         """Tell the tracker what this node wants and has, if it can be told and is due."""
         tracker = exchange.tracker
@@ -100,6 +108,7 @@ class Leases:
             or exchange.announced_s < 0
             or exchange.denied
             or exchange.lease_asked_s is not None
+            or self._stalled(exchange) >= policy.registry_fetches
             or not exchange.missing & ~exchange.in_flight_bits
             or now_s < exchange.retry_at_s
             or now_s - exchange.lease_refused_s < policy.announce_interval_s

@@ -44,7 +44,7 @@ class Policy:
     registry_fetches: int = 2
     """Requests to the registry at once on a node: the second hides the gap between two."""
 
-    registry_stall_s: float = 2.0
+    registry_stall_s: float = 1.5
     """A fetch without progress for so long no longer counts as one of them. It ends by itself: the
     registry client gives up after 10 s."""
 

@@ -441,12 +441,24 @@ class Swarm:
             self.leases.announce(exchange)
             free = self.requests.budget(exchange) - requests
             requests += self.requests.fill(exchange, free)
+            if free <= 0 and not exchange.in_flight:
+                # Other blobs have every request: this one is not stuck, it waits for its turn.
+                exchange.progress_s = self.site.now_s
+        self._lend_hands(fetches)
+
+    def _lend_hands(self, fetches: int) -> None:
+        """Offer free hands for the registry: to whom has none first, to whom it fails last."""
+        wanting = [
+            exchange
+            for exchange in self.exchanges.values()
+            if self.leases.fetching(exchange) and not exchange.alone
+        ]
+        for exchange in sorted(wanting, key=self.leases.turn):
             full = fetches >= self.policy.registry_fetches
             if not full:
                 fetches += self.leases.ask(exchange)
-            if not exchange.in_flight and (free <= 0 or (full and exchange.lease_asked_s is None)):
-                # Other blobs have every hand: this one is not stuck, it waits for its turn.
-                exchange.progress_s = self.site.now_s
+            elif not exchange.in_flight and exchange.lease_asked_s is None:
+                exchange.progress_s = self.site.now_s  # it waits for its turn, too
 
     def check(self) -> None:
         """Assert the invariants; tests and the simulator call this after every event."""
