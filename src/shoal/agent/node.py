@@ -304,11 +304,6 @@ class Node:
         transfer.stored(piece, hash_, source)
         self.tell(on.PieceStored(transfer.spec.tag, piece, source))
 
-    def dropped(self, tag: BlobTag) -> None:
-        """The blob's transfer has ended without it: fetch no more of it, and let the swarm know."""
-        self._runs.end_all(tag)
-        self.tell(on.BlobDropped(tag))
-
     def from_registry(self) -> int:
         """How many requests to registries are under way."""
         return len(self._runs)

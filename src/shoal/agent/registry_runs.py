@@ -10,6 +10,7 @@ from shoal.agent.ports import Origin, OriginGrant
 from shoal.agent.tasks import Tasks
 from shoal.agent.transfer import Transfer
 from shoal.agent.workers import Workers
+from shoal.core import bitmap
 from shoal.core.blob import BlobTag
 from shoal.core.errors import OriginDenied, OriginError, OriginLied, StoreError
 from shoal.core.peer import PeerId
@@ -72,12 +73,6 @@ class RegistryRuns:
         if task is not None:
             task.cancel()
 
-    def end_all(self, tag: BlobTag) -> None:
-        """Break off every run of a blob."""
-        for (its_tag, _), task in self._under_way.items():
-            if its_tag == tag:
-                task.cancel()
-
     async def stop(self) -> None:
         """Break off every run and wait until all have ended."""
         await self._tasks.end()
@@ -102,7 +97,10 @@ class RegistryRuns:
             self._report(transfer, first, error)
             transfer.fail(f"cannot be stored: {error}")
         finally:
-            # Also when cancelled: the swarm waits for the end of everything it began.
+            # Also when cancelled: the swarm waits for the end of everything it began. If it was
+            # because the pieces came from elsewhere, nothing has failed.
+            if not bitmap.run(first, count) & transfer.missing():
+                fault = None
             self._metrics.origin_requests.labels(result=result).inc()
             if fault is not None:
                 self._metrics.leases_lost.inc()

@@ -262,7 +262,7 @@ class TransferManager:
         self._idle.discard(tag)
         self._metrics.transfers.labels(result=result).inc()
         self._drop_group(tag)
-        self._swarm.dropped(tag)
+        self._swarm.tell(on.BlobDropped(tag))
         transfer.fail("nobody wants it any more")
         self._close_soon(transfer)
 

@@ -230,7 +230,7 @@ async def test_a_blob_whose_transfer_has_ended_is_given_up_and_not_waited_for() 
         member.node._on_give_up = lambda tag, _: given_up.append(tag)
         member.node.tell(on.BlobWanted(SPEC))  # and no transfer is there to fetch into
         await until(lambda: given_up == [SPEC.tag])
-        member.node.dropped(SPEC.tag)
+        member.node.tell(on.BlobDropped(SPEC.tag))
 
 
 # --- pieces from peers, as the network tells of them ----------------------------------------------

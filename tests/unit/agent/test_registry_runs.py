@@ -363,6 +363,19 @@ async def test_the_end_of_a_run_that_is_broken_off_is_told_whenever_that_is(turn
         it.runs.end(TAG, 0)  # harmless
 
 
+async def test_a_run_whose_pieces_came_from_elsewhere_has_not_failed() -> None:
+    async with fetching() as it:
+        it.origin.hold_from = 1000
+        it.runs.begin(it.transfer, 1, 2)
+        await until(lambda: it.origin.open == 1)
+        for piece in (1, 2):
+            SAMPLE.put_piece(it.partial, piece)
+            it.transfer.stored(piece, SAMPLE.hash(piece), PeerId("127.0.0.9:1"))
+        it.runs.end(TAG, 1)
+        assert await it.end() == on.RegistryEnded(TAG, 1)
+        assert it.count("shoal_leases_lost_total") == 0
+
+
 async def test_a_run_that_ends_may_be_followed_by_another_of_the_same_pieces_at_once() -> None:
     async with fetching() as it:
         it.origin.cuts.append((10, OriginError("cut")))
@@ -381,20 +394,6 @@ async def test_a_run_that_ends_may_be_followed_by_another_of_the_same_pieces_at_
         it.runs.end(TAG, 0)
         await until(lambda: len(it.ended) == 2)
         assert len(it.runs) == 0
-
-
-async def test_all_runs_of_a_blob_can_be_broken_off_at_once() -> None:
-    async with fetching() as it:
-        it.origin.hold_from = 0
-        it.runs.begin(it.transfer, 0, 2)
-        it.runs.begin(it.transfer, 2, 1)
-        await until(lambda: it.origin.open == 2)
-        it.runs.end_all(Sample(1).spec.tag)
-        await turns()
-        assert it.ended == []
-        it.runs.end_all(TAG)
-        await until(lambda: len(it.ended) == 2)
-        assert it.origin.open == 0
 
 
 async def test_stopping_ends_every_run_and_tells() -> None:
