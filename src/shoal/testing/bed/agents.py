@@ -22,17 +22,26 @@ EXPORTER_PORT = 65003
 class Agent:
     """`shoal agent --config agent.yaml` in a node's namespace."""
 
-    def __init__(self, *, namespace: str, folder: Path, ready_url: str) -> None:
+    def __init__(
+        self, *, namespace: str, folder: Path, ready_url: str, resolv_conf: Path | None = None
+    ) -> None:
+        """Prepare.
+
+        Args:
+            namespace: the node's.
+            folder: for its settings, store and log.
+            ready_url: what answers 200 once it is ready.
+            resolv_conf: what the agent finds at /etc/resolv.conf; None: the machine's own.
+        """
         self.namespace = namespace
         self.folder = folder
         self.config = folder / "agent.yaml"
         self.store = folder / "store"
         self.ready_url = ready_url
+        command = [sys.executable, "-m", "shoal", "agent", "--config", str(self.config)]
         self.service = Service(
             f"agent of {namespace}",
-            in_namespace(
-                namespace, [sys.executable, "-m", "shoal", "agent", "--config", str(self.config)]
-            ),
+            in_namespace(namespace, [*_with_names(resolv_conf), *command]),
             log=folder / "agent.log",
         )
 
@@ -131,3 +140,11 @@ class Agent:
         """Stop if it runs, start again on the same settings and store, wait until ready."""
         self.stop()
         self.start()
+
+
+def _with_names(resolv_conf: Path | None) -> list[str]:
+    """Return what a command line begins with to have another /etc/resolv.conf, for itself alone."""
+    if resolv_conf is None:
+        return []
+    script = 'mount --bind "$0" /etc/resolv.conf && exec "$@"'
+    return ["unshare", "--mount", "--", "/bin/sh", "-c", script, str(resolv_conf)]

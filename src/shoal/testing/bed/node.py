@@ -107,8 +107,15 @@ class Node:
         *,
         wait: bool = True,
         ready_url: str = DEFAULT_READY_URL,
+        resolv_conf: Path | None = None,
     ) -> Agent:
         """Start the agent with these settings, written to YAML as they are.
+
+        Args:
+            settings: the agent's.
+            wait: return once it is ready.
+            ready_url: what answers 200 then.
+            resolv_conf: what the agent finds at /etc/resolv.conf; None: the machine's own.
 
         Raises:
             BedError: one runs here already, or it does not become ready.
@@ -116,7 +123,10 @@ class Node:
         if self._agent is not None and self._agent.service.running:
             raise BedError(f"{self.name} runs an agent already")
         self._agent = Agent(
-            namespace=self.host.namespace, folder=self.folder / "agent", ready_url=ready_url
+            namespace=self.host.namespace,
+            folder=self.folder / "agent",
+            ready_url=ready_url,
+            resolv_conf=resolv_conf,
         )
         self._agent.configure(settings)
         self._agent.start(wait=wait)
