@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 UNSENT_BYTES = 2 * MAX_BLOCK_BYTES
 # Bytes that one wake-up may send before other connections get their turn.
 TURN_BYTES = 4 * MAX_BLOCK_BYTES
-# On a link that is not slow the kernel wakes us only for so much of a block: half the wake-ups, each
-# of which costs more than copying the bytes. Slower than QUICK_BLOCK_S, every byte must show.
+# On a link that is not slow the kernel wakes us only for so much of a block: half the wake-ups,
+# each of which costs more than copying the bytes. Slower than that, every byte must show.
 WAKE_BYTES = 64 * 1024
 QUICK_BLOCK_S = 0.5
 CONTROL_QUEUE_BYTES_MOST = 4 * 1024 * 1024
