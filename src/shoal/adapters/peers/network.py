@@ -19,6 +19,7 @@ HELLO_TIMEOUT_S = 3.0
 PING_AFTER_S = 1.0  # of saying nothing
 SILENT_AFTER_S = 4.0  # of hearing nothing: a peer that lives says Ping every second
 LINKS_MOST = 1024
+ACCEPT_PAUSE_S = 1.0  # as asyncio's own servers pause
 
 
 class Owner(Protocol):
@@ -112,13 +113,25 @@ class PeerNetwork:
     def _accept(self, listener: socket.socket) -> None:
         try:
             sock, address = listener.accept()
-        except OSError:
-            return  # gone again, or no descriptor left: the next wake-up tries anew
+        except (BlockingIOError, ConnectionAbortedError):
+            return  # gone again
+        except OSError as error:
+            # No descriptor is left, most likely. The peer still waits in the queue, so look again
+            # after a while: at once, it would be the only thing that this process does.
+            _log.warning("peer_not_accepted", extra={"reason": error.strerror or str(error)})
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(listener.fileno())
+            loop.call_later(ACCEPT_PAUSE_S, self._listen_again, listener)
+            return
         if len(self._links) + len(self._greeting) >= LINKS_MOST:
             self.refused += 1
             sock.close()
             return
         self._greet(Link(sock, self, initiator=False, remote_host=_plain(address[0])), None)
+
+    def _listen_again(self, listener: socket.socket) -> None:
+        if listener in self._listeners:
+            asyncio.get_running_loop().add_reader(listener.fileno(), self._accept, listener)
 
     def connect(self, peer: PeerId) -> None:
         """Dial `peer`; the owner hears `peer_connected` or `peer_lost`."""

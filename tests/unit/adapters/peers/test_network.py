@@ -1,6 +1,7 @@
 """Who is connected to whom: greetings, refusals, dials that cross, silence, and the end."""
 
 import asyncio
+import errno
 import logging
 import random
 import socket
@@ -473,3 +474,22 @@ async def test_what_is_on_its_way_when_the_node_stops_is_told() -> None:
         await until(lambda: link.sent_bytes > 0)
         await one.network.stop()
         assert out.ended == [False]
+
+
+async def test_a_peer_that_cannot_be_accepted_for_want_of_descriptors_is_accepted_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(network_module, "ACCEPT_PAUSE_S", 0.05)
+    refusals = [OSError(errno.EMFILE, "Too many open files")]
+    accept = socket.socket.accept
+
+    def fails_once(listener: socket.socket) -> tuple[socket.socket, object]:
+        if refusals:
+            raise refusals.pop()
+        return accept(listener)
+
+    monkeypatch.setattr(socket.socket, "accept", fails_once)
+    async with two_ends() as (one, other):
+        await connect(one, other)
+        assert not refusals
+        assert other.connected == [one.me]
