@@ -4,7 +4,7 @@
 # Rule 2: a piece is asked of one source at a time; of a second only when the first has stalled, or
 #         when nothing else is left to ask for. The first whole answer wins.
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from shoal.core import bitmap
@@ -188,15 +188,19 @@ class Exchange:
             if neighbour.silences:
                 neighbour.silences, neighbour.busy_until_s = 0, 0.0
 
-    def look_for_silence(self, now_s: float, *, silent_s: float) -> None:
+    def look_for_silence(
+        self, now_s: float, *, silent_s: float, served_s: Mapping[PeerId, float]
+    ) -> None:
         """Leave neighbours alone that were asked and send nothing, longer each time in a row.
 
+        Who sends pieces of other blobs (`served_s` says when it last did) will come to this one.
         They may have what they say and be unable to send it. What was asked of them stays asked,
         but is written off: it must not take the place of requests to others.
         """
         self.written_off = 0
-        for neighbour in self.neighbours.values():
-            if neighbour.asked and now_s - neighbour.heard_s > silent_s:
+        for peer, neighbour in self.neighbours.items():
+            heard_s = max(neighbour.heard_s, served_s.get(peer, 0.0))
+            if neighbour.asked and now_s - heard_s > silent_s:
                 self.written_off += len(neighbour.asked)
                 if neighbour.busy_until_s <= now_s:
                     neighbour.silences += 1

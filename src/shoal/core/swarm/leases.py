@@ -238,9 +238,19 @@ class Leases:
                 # It was told that this blob is stuck, and whoever lives answers that.
                 self.site.suspicion.failed(exchange.tracker, now_s=now_s, dialed=True)
                 exchange.tracker = None
+        elif self._in_line(exchange) and silent_s <= policy.alone_after_s:
+            return  # on slow links the pieces of other blobs come first
         elif exchange.tracker is not None and now_s - exchange.stuck_said_s > policy.stall_s:
             exchange.stuck_said_s = now_s
             self.site.send(exchange.tracker, say.LeaseWanted(exchange.spec.tag, first))
+
+    def _in_line(self, exchange: Exchange) -> bool:
+        """Whether a neighbour that was asked for this blob is sending pieces of any."""
+        since_s = self.site.now_s - self.site.policy.stall_s
+        return any(
+            neighbour.asked and self.site.served_s.get(peer, -1e9) >= since_s
+            for peer, neighbour in exchange.neighbours.items()
+        )
 
     def work_alone(self, exchange: Exchange, free: int) -> int:
         """Begin up to `free` fetches of a blob for which no peer is believed; return how many."""

@@ -22,6 +22,7 @@ class Site:
     members: frozenset[PeerId] = frozenset()
     links: set[PeerId] = field(default_factory=set)
     dialing: dict[PeerId, float] = field(default_factory=dict)  # since when
+    served_s: dict[PeerId, float] = field(default_factory=dict)  # bytes of any blob came last
     mailbox: deque[say.Message] = field(default_factory=deque)  # what this node says to itself
     out: list[do.Effect] = field(default_factory=list)
     now_s: float = 0.0
@@ -45,6 +46,7 @@ class Site:
     def lost(self, peer: PeerId, *, failed: bool) -> None:
         """The connection to `peer` is gone, or could not be made."""
         self.dialing.pop(peer, None)
+        self.served_s.pop(peer, None)
         dialed = peer not in self.links
         self.links.discard(peer)
         if failed:

@@ -274,6 +274,7 @@ class Swarm:
         if exchange is None:
             return
         exchange.progress_s = self.site.now_s
+        self.site.served_s[event.source] = self.site.now_s
         for other in exchange.progressed(event.piece, event.source, self.site.now_s):
             self.site.send(other, say.Cancel(event.tag, event.piece))
             exchange.unask(event.piece, other)
@@ -285,6 +286,7 @@ class Swarm:
         if exchange is None or exchange.held >> event.piece & 1:
             return
         self.requests.stored(exchange.spec.size(event.piece))
+        self.site.served_s[event.source] = self.site.now_s
         if event.source == REGISTRY:
             exchange.registry_failures = 0
             self.leases.renew(exchange, event.piece, moved=True)
@@ -413,7 +415,9 @@ class Swarm:
         self.holds.ticked()
         for tag, exchange in list(self.exchanges.items()):
             if exchange.wanted:
-                exchange.look_for_silence(now_s, silent_s=self.policy.stall_s)
+                exchange.look_for_silence(
+                    now_s, silent_s=self.policy.stall_s, served_s=self.site.served_s
+                )
                 self.leases.watch(exchange)
             elif (
                 not exchange.runs

@@ -130,13 +130,13 @@ def test_a_neighbour_that_was_asked_and_sends_nothing_is_left_alone_longer_each_
     it.meet(A, 0b11)
     it.meet(B, 0b11)
     it.ask(0, A, 1.0)
-    it.look_for_silence(2.0, silent_s=1.0)
+    it.look_for_silence(2.0, silent_s=1.0, served_s={})
     assert it.written_off == 0
-    it.look_for_silence(2.1, silent_s=1.0)
+    it.look_for_silence(2.1, silent_s=1.0, served_s={})
     assert it.written_off == 1
     assert it.neighbours[A].busy_until_s == 2.1 + 2
     assert it.neighbours[B].busy_until_s == 0.0, "it was asked for nothing"
-    it.look_for_silence(4.2, silent_s=1.0)
+    it.look_for_silence(4.2, silent_s=1.0, served_s={})
     assert it.neighbours[A].busy_until_s == 4.2 + 4
 
 
@@ -144,11 +144,21 @@ def test_a_neighbour_that_sends_again_is_asked_again() -> None:
     it = exchange()
     it.meet(A, 0b11)
     it.ask(0, A, 1.0)
-    it.look_for_silence(2.1, silent_s=1.0)
+    it.look_for_silence(2.1, silent_s=1.0, served_s={})
     it.progressed(0, A, 2.2)
-    it.look_for_silence(2.3, silent_s=1.0)
+    it.look_for_silence(2.3, silent_s=1.0, served_s={})
     assert it.written_off == 0
     assert it.neighbours[A].busy_until_s == 0.0
+
+
+def test_a_neighbour_that_sends_pieces_of_other_blobs_is_not_silent() -> None:
+    it = exchange()
+    it.meet(A, 0b11)
+    it.ask(0, A, 1.0)
+    it.look_for_silence(5.0, silent_s=1.0, served_s={A: 4.5})
+    assert it.written_off == 0
+    it.look_for_silence(5.6, silent_s=1.0, served_s={A: 4.5})
+    assert it.written_off == 1
 
 
 def test_what_a_lost_neighbour_was_asked_for_can_be_asked_elsewhere() -> None:
@@ -193,7 +203,7 @@ class AnyOrder(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         """Time passes."""
         self.now_s += seconds
-        self.exchange.look_for_silence(self.now_s, silent_s=1.0)
+        self.exchange.look_for_silence(self.now_s, silent_s=1.0, served_s={})
         for piece, fetches in self.exchange.stalled(self.now_s, stall_s=1.0):
             assert self.exchange.missing >> piece & 1
             assert all(self.now_s - fetch.progress_s > 1.0 for fetch in fetches)

@@ -270,6 +270,21 @@ def test_the_tracker_hears_of_a_piece_that_does_not_come() -> None:
     assert stuck == [LeaseWanted(TAG, stuck_piece=0)]
 
 
+def test_a_blob_is_not_stuck_while_the_neighbour_it_waits_for_sends_another() -> None:
+    # On a slow link a piece can take its turn for longer than a lease's patience.
+    script = connected()
+    other = blob(pieces=40, name="other")
+    script.tell(on.BlobWanted(other))
+    script.hear("b", Join(SPEC, 0b1), Join(other, (1 << 40) - 1))
+    effects: list[do.Effect] = []
+    for number in range(10):
+        effects += script.wait(0.5)
+        effects += script.tell(on.PieceProgressed(other.tag, number, B))
+    assert not [m for m in said(effects) if isinstance(m, LeaseWanted) and m.stuck_piece >= 0]
+    effects = script.wait(2.0)
+    assert LeaseWanted(TAG, stuck_piece=0) in said(effects), "but not for ever"
+
+
 def test_a_blob_that_others_are_at_work_on_is_waited_for_longer() -> None:
     script = connected()
     for _ in range(30):

@@ -169,7 +169,7 @@ def test_what_a_silent_neighbour_was_asked_goes_before_all_else(node: Node) -> N
     node.fill()
     node.meet(B, 0b0011)
     node.at(101.1)
-    node.exchange.look_for_silence(101.1, silent_s=DEFAULT.stall_s)
+    node.exchange.look_for_silence(101.1, silent_s=DEFAULT.stall_s, served_s={})
     assert node.fill(1) == [(B, 0)]
 
 
@@ -177,7 +177,7 @@ def test_a_silent_neighbour_is_asked_for_nothing_more(node: Node) -> None:
     node.meet(A, 0b0111)
     node.fill(1)
     node.at(101.1)
-    node.exchange.look_for_silence(101.1, silent_s=DEFAULT.stall_s)
+    node.exchange.look_for_silence(101.1, silent_s=DEFAULT.stall_s, served_s={})
     assert node.fill() == []
 
 
