@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 PARTICIPANTS_MOST = 4096
 TABLES_MOST = 4096
 
+# How often a piece that somebody says to have is leased anew because others wait for it in vain.
+LAPSES_MOST = 3
+
 Replies = list[tuple[PeerId, Message]]
 
 
@@ -86,6 +89,7 @@ class Table:
     waiting: dict[PeerId, None] = field(default_factory=dict)  # an ordered set
     available: int = 0  # union of what participants hold
     lapses: dict[int, int] = field(default_factory=dict)  # piece -> leases that lapsed
+    lapsed_s: dict[int, float] = field(default_factory=dict)  # piece -> when the last of them did
     doubted: set[PeerId] = field(default_factory=set)  # also when they leave and come back
     granted: int = 0  # leases so far
 
@@ -95,6 +99,11 @@ class Table:
         for lease in self.leases.values():
             out |= lease.open_pieces
         return bitmap.full(self.spec.pieces) & ~out
+
+    def lapse(self, piece: int, now_s: float) -> None:
+        """The piece did not come from who was to bring it."""
+        self.lapses[piece] = self.lapses.get(piece, 0) + 1
+        self.lapsed_s[piece] = now_s
 
     def count_available(self) -> None:
         """Derive `available` anew, after someone left."""
@@ -184,7 +193,13 @@ class Tracker:
         waited for any longer, one piece after the other: all of that is leased anew.
         """
         bit = 1 << piece
-        if piece < table.spec.pieces and table.available & bit and not table.lapses.get(piece):
+        lapses = table.lapses.get(piece, 0)
+        if (
+            piece < table.spec.pieces
+            and table.available & bit
+            and lapses < LAPSES_MOST
+            and (not lapses or now_s - table.lapsed_s[piece] > self._patience_s(lapses))
+        ):
             before = table.available
             holders = [peer for peer, p in table.participants.items() if p.offers & bit]
             if len(holders) == 1 and len(table.doubted) < PARTICIPANTS_MOST:
@@ -194,7 +209,7 @@ class Tracker:
                 table.participants[peer].held &= ~bit
             table.count_available()
             for lost in bitmap.members(before & ~table.available):
-                table.lapses[lost] = table.lapses.get(lost, 0) + 1
+                table.lapse(lost, now_s)
                 self.doubted += 1
         self._lapse(table, now_s)
 
@@ -290,11 +305,14 @@ class Tracker:
             lapses = max(
                 (table.lapses.get(p, 0) for p in bitmap.members(lease.open_pieces)), default=0
             )
-            if now_s - lease.progress_s > self.policy.lease_patience_s * 2**lapses:
+            if now_s - lease.progress_s > self._patience_s(lapses):
                 del table.leases[key]
                 self.lapsed += 1
                 for piece in bitmap.members(lease.open_pieces):
-                    table.lapses[piece] = table.lapses.get(piece, 0) + 1
+                    table.lapse(piece, now_s)
+
+    def _patience_s(self, lapses: int) -> float:
+        return self.policy.lease_patience_s * (1 << lapses)
 
     def _grant(self, table: Table, now_s: float) -> Replies:
         if now_s < table.not_before_s:

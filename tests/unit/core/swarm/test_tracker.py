@@ -348,6 +348,20 @@ def test_a_piece_is_leased_anew_once_however_many_wait_for_it() -> None:
     assert not any(granted(desk.want(peer, 0)) for peer in (B, C, D))
 
 
+def test_a_piece_that_was_leased_to_another_in_vain_is_leased_once_more_after_a_while() -> None:
+    desk = Desk(spec=blob(pieces=1))
+    desk.announce(A, 1, wants=False)
+    for peer in (B, C, D):
+        desk.announce(peer)
+    (second,) = [peer for peer, _, _ in granted(desk.want(B, 0))]
+    desk.end(second, 0, 1)  # and it cannot send either
+    stuck = next(peer for peer in (B, C, D) if peer != second)
+    desk.wait(2)
+    assert granted(desk.want(stuck, 0)) == []
+    desk.wait(5)
+    assert len(granted(desk.want(stuck, 0))) == 1
+
+
 def test_a_doubted_node_is_given_no_lease_while_another_takes_part() -> None:
     desk = Desk()
     desk.announce(A)  # and leased piece 0
