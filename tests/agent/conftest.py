@@ -214,7 +214,7 @@ class Client:
         digest = self.agent.registry.inner.add_blob(data, repository=REPOSITORY)
         answer = await self.blob(digest)
         assert (answer.status, answer.body == data) == (200, True)
-        assert answer.seconds < SLACK_S
+        assert answer.seconds < PATIENCE_S
 
 
 @pytest.fixture(scope="module")

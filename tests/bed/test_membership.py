@@ -140,11 +140,12 @@ def test_a_site_follows_the_name_of_its_agents(
     end_all([Fetch(late, pushed)])
     assert pushed.copies < before + 0.1  # nearly all of it came from the others
 
-    names.tell([address[node.name] for node in bed.nodes[2:]])
-    assert until(lambda: member_count(late) == 2)
+    left = bed.nodes[2:]
+    names.tell([address[node.name] for node in left])
+    assert until(lambda: [member_count(node) for node in left] == [2, 2])
     names.stop()  # who was known last stays
     next_one = fresh_image(layer_bytes=LAYERS)
-    end_all([Fetch(node, next_one) for node in bed.nodes[2:]])
+    end_all([Fetch(node, next_one) for node in left])
     assert next_one.copies < 1.2
     log = late.agent.service.log
     assert until(lambda: '"event": "dns_failed"' in log.read_text())
