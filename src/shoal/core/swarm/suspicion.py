@@ -6,6 +6,9 @@ from shoal.core.peer import PeerId
 from shoal.core.swarm.policy import Policy
 
 SPOILED_MOST = 3  # pieces that fail their check before a peer is left out: one may be bad memory
+# A connection that stood for so long was good: its end is the first failure of a row. One that
+# breaks sooner goes on with the row, or a peer that breaks each would be dialed without a pause.
+STEADY_S = 10.0
 PEERS_MOST = 65536  # a site's size and more; beyond it the oldest suspicion is forgotten
 
 
@@ -16,6 +19,7 @@ class Suspicion:
     policy: Policy
     until_s: dict[PeerId, float] = field(default_factory=dict)
     failures: dict[PeerId, int] = field(default_factory=dict)
+    stood_s: dict[PeerId, float] = field(default_factory=dict)  # since when it is connected
     spoils: dict[PeerId, int] = field(default_factory=dict)
     bans: set[PeerId] = field(default_factory=set)
 
@@ -32,8 +36,10 @@ class Suspicion:
 
         Longer each time in a row.
         """
-        if len(self.until_s) >= PEERS_MOST and peer not in self.until_s:
-            self._forget(next(iter(self.until_s)))
+        if len(self.failures) >= PEERS_MOST and peer not in self.failures:
+            self._forget(next(iter(self.failures)))
+        if now_s - self.stood_s.pop(peer, now_s) >= STEADY_S:
+            self.failures.pop(peer, None)
         failures = self.failures[peer] = min(self.failures.get(peer, 0) + 1, 16)
         first_s = self.policy.unreachable_s if dialed else self.policy.suspect_s
         pause_s = min(first_s * 2 ** (failures - 1), self.policy.suspect_most_s)
@@ -41,13 +47,20 @@ class Suspicion:
 
     def cleared(self, peer: PeerId, *, now_s: float) -> None:
         """`peer` answers again; a ban stays until its time is over."""
-        self.failures.pop(peer, None)
         if not self.bans_now(peer, now_s=now_s):
-            self._forget(peer)
+            self.until_s.pop(peer, None)
+            self.bans.discard(peer)
+        if peer in self.failures:
+            self.stood_s[peer] = now_s
+
+    def first(self, peer: PeerId) -> bool:
+        """Whether `peer` has failed once, and not again and again."""
+        return self.failures.get(peer, 0) <= 1
 
     def _forget(self, peer: PeerId) -> None:
         self.until_s.pop(peer, None)
         self.failures.pop(peer, None)
+        self.stood_s.pop(peer, None)
         self.bans.discard(peer)
 
     def spoiled(self, peer: PeerId) -> bool:

@@ -151,7 +151,7 @@ class Swarm:
             if exchange.tracker == peer:
                 exchange.tracker = None
                 exchange.left = (peer, self.site.now_s)
-                if broke:
+                if broke and self.site.suspicion.first(peer):
                     self.site.connect(peer)  # it may be only the connection
         if self.site.left_out(peer):
             tags = list(self.tracker.tables)

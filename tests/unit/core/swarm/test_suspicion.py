@@ -1,8 +1,10 @@
 """Suspicion: who is left alone, and for how long."""
 
+import pytest
+
 from shoal.core.peer import PeerId
 from shoal.core.swarm.policy import DEFAULT
-from shoal.core.swarm.suspicion import PEERS_MOST, SPOILED_MOST, Suspicion
+from shoal.core.swarm.suspicion import PEERS_MOST, SPOILED_MOST, STEADY_S, Suspicion
 
 PEER = PeerId("10.0.0.1:65002")
 OTHER = PeerId("10.0.0.2:65002")
@@ -44,14 +46,31 @@ def test_each_failure_in_a_row_doubles_the_time_up_to_a_bound() -> None:
     assert pauses[-1] == DEFAULT.suspect_most_s
 
 
-def test_a_peer_that_answers_again_starts_anew() -> None:
+def test_a_peer_that_answers_again_is_not_left_alone() -> None:
+    suspicion = Suspicion(DEFAULT)
+    suspicion.failed(PEER, now_s=0.0)
+    suspicion.cleared(PEER, now_s=0.5)
+    assert not suspicion.holds(PEER, now_s=0.5)
+
+
+def test_a_connection_that_stood_for_a_while_begins_a_new_row() -> None:
     suspicion = Suspicion(DEFAULT)
     for _ in range(3):
         suspicion.failed(PEER, now_s=0.0)
-    suspicion.cleared(PEER, now_s=0.0)
-    assert not suspicion.holds(PEER, now_s=0.0)
-    suspicion.failed(PEER, now_s=0.0)
-    assert left_alone_s(suspicion, now_s=0.0) == DEFAULT.suspect_s
+    suspicion.cleared(PEER, now_s=20.0)
+    suspicion.failed(PEER, now_s=20.0 + STEADY_S)
+    assert left_alone_s(suspicion, now_s=20.0 + STEADY_S) == DEFAULT.suspect_s
+
+
+def test_a_peer_that_breaks_every_connection_is_left_alone_longer_each_time() -> None:
+    suspicion = Suspicion(DEFAULT)
+    pauses_s = []
+    for _ in range(4):
+        suspicion.cleared(PEER, now_s=0.0)
+        suspicion.failed(PEER, now_s=0.1)
+        pauses_s.append(suspicion.until_s[PEER] - 0.1)
+    assert pauses_s == pytest.approx([DEFAULT.suspect_s * 2**n for n in range(4)])
+    assert not suspicion.first(PEER)
 
 
 def test_one_bad_piece_is_forgiven_but_not_many() -> None:
