@@ -30,6 +30,7 @@ class Sources:
     peer_bytes: int = 0
     cached_bytes: int = 0
     checked_bytes: int = 0  # hashed towards the whole digest
+    turns_awaited: int = 0  # seconds in which it waited for blobs that were asked for before it
 
 
 @dataclass(slots=True)

@@ -245,6 +245,8 @@ class TransferManager:
         """End what nobody reads and the swarm no longer fetches; called every second."""
         for tag, transfer in list(self.active.items()):
             exchange = self._swarm.swarm.exchanges.get(tag)
+            if self._swarm.swarm.awaits_turn(tag, within_s=1.0):
+                transfer.sources.turns_awaited += 1
             if transfer.failure is not None and not transfer.readers:
                 self._end(transfer, "failed")
             elif (

@@ -23,6 +23,7 @@ class FakeBlob:
     peer_bytes: int = 0
     cached_bytes: int = 0
     checked_bytes: int = 0
+    turns_awaited: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property

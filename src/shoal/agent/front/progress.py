@@ -45,6 +45,11 @@ class Sources(Protocol):
         """Bytes that were hashed towards the whole digest: work, though no byte arrives."""
         ...
 
+    @property
+    def turns_awaited(self) -> int:
+        """Seconds in which it waited for blobs that were asked for before it."""
+        ...
+
 
 # Returns the sources of a blob, None if it is neither stored nor arriving.
 SourcesOf = Callable[[Digest], Sources | None]
@@ -65,7 +70,9 @@ class Progress:
         sources = self.sources(digest)
         if sources is None:
             return 0
-        return sources.origin_bytes + sources.peer_bytes + sources.checked_bytes
+        arrived_bytes = sources.origin_bytes + sources.peer_bytes + sources.checked_bytes
+        # The last layer of an image may wait for minutes while the others arrive: that is no stall.
+        return arrived_bytes + PROGRESS_LEAST_BYTES * sources.turns_awaited
 
 
 async def readable_while_progressing(

@@ -57,6 +57,7 @@ class Exchange:
     held: int
     opened_s: float
     progress_s: float
+    turn_awaited_s: float = -1e9  # when other blobs last had every hand
     reader_piece: int = 0
     wanted: bool = True
     released_s: float | None = None
@@ -95,6 +96,10 @@ class Exchange:
     def missing(self) -> int:
         """Bitmap of the pieces that are not here."""
         return bitmap.full(self.spec.pieces) & ~self.held
+
+    def await_turn(self, now_s: float) -> None:
+        """Other blobs have every hand: this one is not stuck, it waits for its turn."""
+        self.progress_s = self.turn_awaited_s = now_s
 
     def window(self, window_bytes: int) -> int:
         """Bitmap of the pieces that a reader may want soon."""

@@ -208,6 +208,11 @@ class Swarm:
             self.leases.ended(exchange, event)
             self._dirty = True
 
+    def awaits_turn(self, tag: BlobTag, *, within_s: float) -> bool:
+        """Whether lately, while nothing of the blob arrived, other blobs had every hand."""
+        exchange = self.exchanges.get(tag)
+        return exchange is not None and self.site.now_s - exchange.turn_awaited_s <= within_s
+
     def abandoned(self, tag: BlobTag) -> bool:
         """Whether nobody has wanted the blob for so long that nothing more is fetched of it."""
         exchange = self.exchanges.get(tag)
@@ -446,8 +451,7 @@ class Swarm:
             free = self.requests.budget(exchange) - requests
             requests += self.requests.fill(exchange, free)
             if free <= 0 and not exchange.in_flight:
-                # Other blobs have every request: this one is not stuck, it waits for its turn.
-                exchange.progress_s = self.site.now_s
+                exchange.await_turn(self.site.now_s)
         self._lend_hands(fetches)
 
     def _lend_hands(self, fetches: int) -> None:
@@ -461,8 +465,10 @@ class Swarm:
             full = fetches >= self.policy.registry_fetches
             if not full:
                 fetches += self.leases.ask(exchange)
-            elif not exchange.in_flight and exchange.lease_asked_s is None:
-                exchange.progress_s = self.site.now_s  # it waits for its turn, too
+            elif not exchange.in_flight:
+                if exchange.lease_asked_s is None:
+                    exchange.await_turn(self.site.now_s)
+                exchange.turn_awaited_s = self.site.now_s
 
     def check(self) -> None:
         """Assert the invariants; tests and the simulator call this after every event."""

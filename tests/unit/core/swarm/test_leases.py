@@ -427,3 +427,11 @@ def test_a_fetch_that_hangs_does_not_keep_other_blobs_from_the_registry() -> Non
     assert {o.tag for o in begun if isinstance(o, do.FetchFromRegistry)} == {hanging.tag}
     later = script.wait(DEFAULT.registry_stall_s + 0.3)
     assert other.tag in {o.tag for o in later if isinstance(o, do.FetchFromRegistry)}
+
+
+def test_a_blob_that_other_blobs_leave_no_hand_for_awaits_its_turn() -> None:
+    first, second, third = (blob(pieces=4, name=name) for name in ("one", "two", "three"))
+    script = Script("me")
+    script.tell(on.BlobWanted(first), on.BlobWanted(second), on.BlobWanted(third))
+    assert script.swarm.awaits_turn(third.tag, within_s=1.0)
+    assert not script.swarm.awaits_turn(first.tag, within_s=1.0)
