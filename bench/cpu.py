@@ -13,7 +13,7 @@ reads all of it costs beside that, served from the store. B's own metrics must s
 the blob from peers, nothing from the registry, and sent it to peers once; a run in which they do
 not is an error.
 
-A run takes some 20 s where the disk writes 200 MB/s and is given up after 6 minutes.
+A run takes some 20 s where the disk writes 200 MB/s; each of its waits is given up after 3 minutes.
 """
 
 import sys

@@ -10,7 +10,7 @@ In each run the same is done once more with a star: one agent knows the other fo
 nobody but it. So it sends each of the four whatever that one did not itself fetch from the registry
 (`star_sent` says how much in all), and it alone is measured: `star_peak` is its highest value.
 
-A run takes some 60 s where the disk writes 200 MB/s; each reading is given up after 3 minutes.
+A run takes 50 to 60 s where the disk writes 200 MB/s; each reading is given up after 3 minutes.
 """
 
 import sys
