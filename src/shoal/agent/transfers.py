@@ -74,6 +74,7 @@ class TransferManager:
         self._idle: set[BlobTag] = set()  # told to the swarm as released
         self._suspects: dict[BlobTag, dict[int, tuple[bytes, PeerId]]] = {}
         self._sources: dict[Digest, Sources] = {}
+        self._arrived: dict[BlobTag, int] = {}  # bytes of each, when last swept
 
     def attach(self, node: Node) -> None:
         """Let `node` do the fetching."""
@@ -243,9 +244,16 @@ class TransferManager:
 
     def sweep(self) -> None:
         """End what nobody reads and the swarm no longer fetches; called every second."""
+        arrived = {
+            tag: t.sources.origin_bytes + t.sources.peer_bytes for tag, t in self.active.items()
+        }
+        moved = {tag for tag, count in arrived.items() if count != self._arrived.get(tag, 0)}
+        self._arrived = arrived
         for tag, transfer in list(self.active.items()):
             exchange = self._swarm.swarm.exchanges.get(tag)
-            if self._swarm.swarm.awaits_turn(tag, within_s=1.0):
+            group = self._groups.get(tag)
+            # Only for layers of its own image: behind blobs that hang nobody waits for long.
+            if group and group.members & moved and self._swarm.swarm.awaits_turn(tag, within_s=1.0):
                 transfer.sources.turns_awaited += 1
             if transfer.failure is not None and not transfer.readers:
                 self._end(transfer, "failed")

@@ -23,7 +23,7 @@ def agent_command(arguments: Sequence[str]) -> int:
         return supervise_this_command()
     if heartbeat is not None:
         heartbeat.die_with_parent()
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the agent has a handler for it
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the agent has a handler for it
     return _run_agent(arguments, heartbeat)
 
 

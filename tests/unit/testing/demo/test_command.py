@@ -101,6 +101,15 @@ def test_a_failure_is_one_sentence(
     assert "demo: the agent of node 2 ended with 78\n" in capsys.readouterr().err
 
 
+@pytest.fixture
+def hears_hangups() -> Iterator[None]:
+    """Let SIGHUP be heard, also where the tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hears_hangups")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_the_build_can_be_interrupted(
     monkeypatch: pytest.MonkeyPatch, number: signal.Signals
