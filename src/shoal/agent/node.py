@@ -303,7 +303,3 @@ class Node:
         """A piece is in the store: tell readers first, then the swarm."""
         transfer.stored(piece, hash_, source)
         self.tell(on.PieceStored(transfer.spec.tag, piece, source))
-
-    def from_registry(self) -> int:
-        """How many requests to registries are under way."""
-        return len(self._runs)

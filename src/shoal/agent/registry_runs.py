@@ -217,7 +217,7 @@ class _PieceSink:
 
     async def take(self, chunk: bytes) -> bytes:
         """Take what belongs to this piece; return the rest."""
-        own, rest = (chunk, b"") if len(chunk) <= self._left else _split(chunk, self._left)
+        own, rest = chunk[: self._left], chunk[self._left :]  # a whole chunk is not copied
         self._batch.append(own)
         self._batch_bytes += len(own)
         self._left -= len(own)
@@ -261,10 +261,6 @@ class _PieceSink:
             self._transfer.fail(f"cannot be stored: {reason}")
         else:
             self._runs.piece_done(self._transfer, self._piece, hash_, reason)
-
-
-def _split(chunk: bytes, at: int) -> tuple[bytes, bytes]:
-    return chunk[:at], chunk[at:]
 
 
 def _nothing() -> None:

@@ -45,7 +45,7 @@ HASH_BYTES: Final = 32
 # 100 Mbit/s link. The receiver refuses longer ones, since it reserves a buffer for each.
 MAX_BLOCK_BYTES: Final = 128 * 1024
 
-_U16, _U32, _I32, _F64 = (struct.Struct(f) for f in (">H", ">I", ">i", ">d"))
+_U16, _U32 = struct.Struct(">H"), struct.Struct(">I")
 _PIECE = struct.Struct(">16sI")
 _RUN = struct.Struct(">16sII")
 _BLOCK = struct.Struct(">16sIII32s")
