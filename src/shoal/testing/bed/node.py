@@ -143,7 +143,8 @@ class Node:
         if self._agent is not None:
             self._agent.kill()
             if self._agent.store.is_mount():
-                run(["umount", str(self._agent.store)])
+                # Lazily: a process that was killed may hold it open for a moment longer.
+                run(["umount", "--lazy", str(self._agent.store)])
             shutil.rmtree(self._agent.folder, ignore_errors=True)
             self._agent = None
 
