@@ -19,7 +19,6 @@ from shoal.agent.holdings import Holdings, piece_hash
 from shoal.agent.pieces import GONE, SOURCE_FAULTS, WRONG_HASH, IncomingPiece, PieceWriter, Segments
 from shoal.agent.ports import Origin
 from shoal.agent.registry_runs import RegistryRuns
-from shoal.agent.tasks import Tasks
 from shoal.agent.transfer import Transfer
 from shoal.agent.workers import Workers
 from shoal.core.blob import BlobSpec, BlobTag
@@ -55,7 +54,6 @@ class Node:
         self.swarm = Swarm(me=me, rng=Random(seed), policy=policy)  # noqa: S311  (not for secrets)
         self.network = PeerNetwork(me=me, owner=self, is_member=self._is_member)
         self.transfers: dict[BlobTag, Transfer] = {}
-        self.tasks = Tasks()
         self._holdings = holdings
         self._workers = workers
         self._metrics = metrics
@@ -82,7 +80,6 @@ class Node:
             self._ticking.cancel()
             self._ticking = None
         await self._runs.stop()
-        await self.tasks.end()
         await self.network.stop()
         for incoming in list(self._incoming.values()):
             incoming.abandon(GONE)
@@ -119,7 +116,10 @@ class Node:
             now_s = self._loop.time()
             while self._queue:
                 for effect in self.swarm.handle(self._queue.pop(0), now_s=now_s):
-                    self._do(effect)
+                    try:
+                        self._do(effect)
+                    except Exception:  # a bug; the other orders are for other blobs and peers
+                        _log.exception("order_failed", extra={"order": type(effect).__name__})
         finally:
             self._handling = False
         if isinstance(event, on.PieceStored | on.BlobWanted):
@@ -166,8 +166,7 @@ class Node:
         if piece in hashes:
             self._send_piece(peer, spec, piece, hashes[piece], fd)
         else:
-            work = self._hash_and_send(peer, spec, piece, fd, hashes)
-            self.tasks.start(work, name=f"hash piece {piece}")
+            self._hash_and_send(peer, spec, piece, fd, hashes)
 
     def _find(self, tag: BlobTag, piece: int) -> tuple[BlobSpec, dict[int, bytes], int] | None:
         """Return the blob that has `piece`, the hashes known of it, and a descriptor to close."""
@@ -179,22 +178,27 @@ class Node:
             return None
         return holding.spec, holding.hashes, os.dup(holding.stored.fd)
 
-    async def _hash_and_send(
+    def _hash_and_send(
         self, peer: PeerId, spec: BlobSpec, piece: int, fd: int, hashes: dict[int, bytes]
     ) -> None:
         """A blob from before a restart: its pieces are vouched for on first request."""
-        try:
-            hash_ = await self._workers.run(piece_hash, fd, spec, piece)
-        except (OSError, asyncio.CancelledError) as error:
+
+        # No task that could be cancelled: a thread may be reading `fd` until this is told.
+        def hashed(hash_: bytes | None, error: BaseException | None) -> None:
+            if hash_ is not None and self._ticking is not None:
+                hashes[piece] = hash_
+                self._send_piece(peer, spec, piece, hash_, fd)
+                return
             os.close(fd)
+            if self._ticking is None:  # the node has stopped
+                return
             self.tell(on.UploadEnded(peer, spec.tag, piece))
-            if isinstance(error, asyncio.CancelledError):
-                raise
-            _log.warning("stored_blob_unreadable", extra={"digest": str(spec.digest)})
+            _log.warning(
+                "stored_blob_unreadable", extra={"digest": str(spec.digest), "error": str(error)}
+            )
             self.tell(on.BlobDropped(spec.tag))
-            return
-        hashes[piece] = hash_
-        self._send_piece(peer, spec, piece, hash_, fd)
+
+        self._workers.submit(piece_hash, fd, spec, piece, told=hashed)
 
     def _send_piece(self, peer: PeerId, spec: BlobSpec, piece: int, hash_: bytes, fd: int) -> None:
         size = spec.size(piece)

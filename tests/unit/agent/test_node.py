@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -10,12 +11,14 @@ import pytest
 
 from shoal.adapters.store.files import OpenBlob
 from shoal.adapters.store.memory import MemoryStore
+from shoal.agent import node as node_module
 from shoal.agent import pieces as pieces_module
-from shoal.agent.holdings import Holdings
-from shoal.core.blob import KIB, MIB, BlobTag
+from shoal.agent.holdings import Holdings, piece_hash
+from shoal.core.blob import KIB, MIB, BlobSpec, BlobTag
 from shoal.core.digest import Digest
 from shoal.core.errors import PeerFault, StoreError, StoreFull, TransferFailed
 from shoal.core.peer import PeerId
+from shoal.core.swarm import effects as do
 from shoal.core.swarm import events as on
 from shoal.core.swarm.policy import DEFAULT
 from shoal.core.wire.codec import MAX_BLOCK_BYTES
@@ -193,6 +196,45 @@ async def test_a_blob_that_is_gone_after_all_comes_from_the_registry(fault: str)
         assert fetched(origin) == LENGTH
         assert SPEC.tag not in one.node.swarm.holds.specs
         assert one.node.swarm.uploads.sending == set()
+
+
+async def test_a_node_that_stops_while_it_reads_a_stored_piece_closes_its_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reads, go_on = threading.Event(), threading.Event()
+
+    def slow_hash(fd: int, spec: BlobSpec, piece: int) -> bytes:
+        reads.set()
+        assert go_on.wait(30.0)
+        return piece_hash(fd, spec, piece)  # the descriptor is still this file's
+
+    monkeypatch.setattr(node_module, "piece_hash", slow_hash)
+    async with one_has_it_since_before_a_restart(registry()) as (one, _, other):
+        reader = await other.open(SPEC)
+        await until(reads.is_set)
+        await one.transfers.stop()
+        await one.node.stop()
+        go_on.set()  # and `leaves_nothing` counts the descriptors
+        reader.close()
+
+
+async def test_an_order_that_fails_keeps_no_other_order_from_being_done(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with site(ONE, origin=registry()) as (member,):
+        orders: list[do.Effect] = [do.Connect(PEER), do.Connect(NEXT_PEER)]
+        dialed: list[PeerId] = []
+
+        def connect(peer: PeerId) -> None:
+            dialed.append(peer)
+            if peer == PEER:
+                raise ValueError("a bug")
+
+        monkeypatch.setattr(member.node.network, "connect", connect)
+        monkeypatch.setattr(member.node.swarm, "handle", lambda _, now_s: orders)
+        member.node.tell(on.Ticked())
+        assert dialed == [PEER, NEXT_PEER]
+        assert "order_failed" in caplog.text
 
 
 # --- peers that go --------------------------------------------------------------------------------
