@@ -110,12 +110,11 @@ def test_a_private_image_is_pulled_with_dockers_credentials_only(
     assert skopeo("inspect", f"oci:{out}:{pushed.tag}")["Digest"] == pushed.image.manifest_digest
 
 
-def test_without_an_agent_the_pull_fails_clearly_or_falls_back(
+def test_without_an_agent_the_pull_falls_back(
     bed: Bed, fresh_image: FreshImages, tmp_path: Path
 ) -> None:
     pushed = fresh_image()
     node, out = bed.nodes[3], tmp_path / "out"
-    assert pull(node, pushed, out, check=False).returncode == 69
     report = json.loads(pull(node, pushed, out, "--fallback", "--plain-http").stdout)
     assert report["from"] == bed.registry.address()
 

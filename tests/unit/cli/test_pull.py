@@ -152,7 +152,10 @@ def test_an_unknown_image_or_platform_is_exit_code_66(run: Run, tmp_path: Path) 
     assert run(REF, "-o", str(tmp_path / "out"), "--platform", "linux/s390x")[0] == 66
 
 
-def test_no_agent_is_exit_code_69(run: Run, tmp_path: Path) -> None:
+def test_no_agent_is_exit_code_69(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shoal.cli.pulling.job.AGENT_PATIENCE_S", 0.1)
     code, _, err = run(REF, "-o", str(tmp_path / "out"), "--agent", "http://127.0.0.1:9")
     assert code == 69
     assert "--fallback" in err

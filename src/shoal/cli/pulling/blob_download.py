@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 from shoal.adapters.layout.base import BlobTarget
 from shoal.adapters.origin.client import OriginStream
 from shoal.cli.pulling.failures import DataWrong, NotFound
-from shoal.cli.pulling.place import MAX_TRIES, Place, may_pass, pause
+from shoal.cli.pulling.place import Place, Retries
 from shoal.core.errors import BadInput, OriginDenied, OriginError, OriginLied
 from shoal.core.oci.manifests import Descriptor
 from shoal.core.oci.ranges import parse_content_range
@@ -87,7 +87,7 @@ class BlobDownload:
         self._advanced(self._done_bytes)
 
     async def _run_at(self, place: Place) -> None:
-        tries = 0
+        retries = Retries(place)
         began_anew = False
         while True:
             if self._done_bytes == self._blob.size_bytes:
@@ -116,10 +116,8 @@ class BlobDownload:
                     if began_anew:
                         raise DataWrong(f"{exc}: shorter than its manifest says") from exc
                     began_anew = True
-                tries = 0 if self._done_bytes > before_bytes else tries + 1
-                if tries >= MAX_TRIES or not may_pass(exc):
+                if not await retries.again(exc, progressed=self._done_bytes > before_bytes):
                     raise
-                await pause(tries, exc)
 
     def _start_over(self) -> None:
         self._hash = hashlib.new(self._blob.digest.algorithm)

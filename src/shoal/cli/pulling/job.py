@@ -27,6 +27,8 @@ from shoal.core.reference import Reference
 CONCURRENT_BLOBS = 3
 # The agent waits for peers and registry itself, 10 s each; giving up on it sooner helps nobody.
 _AGENT_BOUNDS = Bounds(headers_s=30.0, no_progress_s=30.0)
+# An agent that was told to restart, or was killed, answers again within seconds.
+AGENT_PATIENCE_S = 10.0
 _MAX_CONFIG_BYTES = 8 * 1024 * 1024
 
 
@@ -118,6 +120,7 @@ async def _places(request: PullRequest) -> AsyncIterator[list[Place]]:
             config=front,
             realms=registry,
             find_credentials=request.find_credentials,
+            patience_s=0.0 if request.fallback else AGENT_PATIENCE_S,
         )
         yield [agent, registry] if request.fallback else [agent]
 

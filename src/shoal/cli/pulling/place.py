@@ -30,6 +30,7 @@ class Place:
         config: RegistryConfig,
         realms: "Place | None" = None,
         find_credentials: FindCredentials,
+        patience_s: float = 0.0,
     ) -> None:
         """Prepare; nothing is asked yet.
 
@@ -40,7 +41,9 @@ class Place:
             realms: the registry itself, if this is an agent that stands for it. Its token realm is
                 asked by the registry's rules then: an agent is plain HTTP, a realm must not be.
             find_credentials: for the registry.
+            patience_s: for how long to go on where nothing answers at all: it may be starting.
         """
+        self.patience_s = patience_s
         self.is_agent = realms is not None
         self.name = f"agent {config.url}" if self.is_agent else config.name
         self.url = config.url
@@ -143,7 +146,7 @@ class Place:
 
 
 MAX_TRIES = 3  # without progress, as containerd does
-_PAUSES_S = (0.2, 1.0)
+_PAUSES_S = (0.2, 1.0)  # before the second try, and before each further one
 _LONGEST_PAUSE_S = 10.0
 
 
@@ -154,8 +157,29 @@ def may_pass(error: OriginError) -> bool:
     )
 
 
-async def pause(tries: int, error: OriginError) -> None:
-    """Wait before the next try: as long as the server asks for, within 10 s, or a little."""
-    asked_s = error.retry_after_s or 0.0
-    wait_s = max(asked_s, _PAUSES_S[min(max(tries, 1), len(_PAUSES_S)) - 1])
-    await asyncio.sleep(min(wait_s, _LONGEST_PAUSE_S))
+class Retries:
+    """Counts failures in a row at one place, and waits before the next try where there is one."""
+
+    def __init__(self, place: Place) -> None:
+        self._patience_s = place.patience_s
+        self._failures = 0
+        self._failing_since_s = 0.0
+
+    async def again(self, error: OriginError, *, progressed: bool = False) -> bool:
+        """Return whether to try once more, having waited: as long as the server asks, within 10 s.
+
+        Three tries, and as many as there is time for while nothing answers a patient place. One
+        that `progressed` before it failed does not count.
+        """
+        now_s = asyncio.get_running_loop().time()
+        self._failures = 0 if progressed else self._failures + 1
+        if self._failures <= 1:
+            self._failing_since_s = now_s
+        is_late = now_s - self._failing_since_s >= self._patience_s
+        if not may_pass(error) or (
+            self._failures >= MAX_TRIES and (is_late or error.status is not None)
+        ):
+            return False
+        pause_s = _PAUSES_S[min(max(self._failures, 1), len(_PAUSES_S)) - 1]
+        await asyncio.sleep(min(max(error.retry_after_s or 0.0, pause_s), _LONGEST_PAUSE_S))
+        return True

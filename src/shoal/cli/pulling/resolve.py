@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from shoal.adapters.layout.base import Image
 from shoal.adapters.origin.client import OriginAnswer
 from shoal.cli.pulling.failures import DataWrong, NotFound
-from shoal.cli.pulling.place import MAX_TRIES, Place, may_pass, pause
+from shoal.cli.pulling.place import Place, Retries
 from shoal.cli.pulling.platforms import choose
 from shoal.core.digest import Digest
 from shoal.core.errors import BadInput, OriginError
@@ -102,7 +102,7 @@ async def _fetch(place: Place, target: Digest | str) -> _Fetched:
 
 
 async def _asked(place: Place, method: str, path: str) -> OriginAnswer:
-    tries = 0
+    retries = Retries(place)
     while True:
         try:
             return await place.ask(method, path, headers=_HEADERS)
@@ -110,7 +110,5 @@ async def _asked(place: Place, method: str, path: str) -> OriginAnswer:
             if method == "HEAD" and exc.status == 405:
                 method = "GET"
                 continue
-            tries += 1
-            if tries >= MAX_TRIES or not may_pass(exc):
+            if not await retries.again(exc):
                 raise
-            await pause(tries, exc)

@@ -22,7 +22,7 @@ from shoal.core.oci.manifests import OCI_MANIFEST
 from shoal.core.reference import Reference
 from shoal.testing.registry import EmbeddedRegistry
 from shoal.testing.registry_auth import AuthMode, RegistryAuth
-from shoal.testing.registry_faults import Answer, Hang, Truncate, WrongBytes
+from shoal.testing.registry_faults import Answer, Disconnect, Hang, Truncate, WrongBytes
 
 CONFIG = json.dumps({"os": "linux", "architecture": "amd64"}).encode()
 LAYERS = [hashlib.shake_128(b"layer").digest(size) for size in (70_000, 500, 0, 9_000)]
@@ -31,7 +31,7 @@ NOBODY = "http://127.0.0.1:9"  # the discard port, on which nothing listens
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shoal.cli.pulling.place._PAUSES_S", (0.0,))
+    monkeypatch.setattr("shoal.cli.pulling.place._PAUSES_S", (0.0, 0.01))
 
 
 @pytest.fixture
@@ -136,10 +136,21 @@ async def test_wrong_bytes_are_no_image(agent: EmbeddedRegistry, tmp_path: Path)
     assert not (tmp_path / "index.json").exists()
 
 
-async def test_without_an_agent_the_pull_says_so(agent: EmbeddedRegistry, tmp_path: Path) -> None:
+async def test_without_an_agent_the_pull_says_so(
+    agent: EmbeddedRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shoal.cli.pulling.job.AGENT_PATIENCE_S", 0.2)
     request = replace(request_to(agent), agent_url=NOBODY)
     with pytest.raises(Unavailable, match=r"127\.0\.0\.1:9.*--fallback"):
         await pulled(request, tmp_path)
+
+
+@pytest.mark.parametrize("route", ["manifests", "blobs"])
+async def test_an_agent_that_restarts_meanwhile_is_waited_for(
+    agent: EmbeddedRegistry, tmp_path: Path, route: str
+) -> None:
+    agent.fail(Disconnect(), route=route, times=4 * CONCURRENT_BLOBS)  # more than three tries
+    assert_whole(tmp_path, await pulled(request_to(agent), tmp_path))
 
 
 async def test_what_the_agent_does_not_have_is_explained(
