@@ -38,6 +38,7 @@ from shoal.agent.node import Node
 from shoal.agent.pulse import pulse
 from shoal.agent.settings import AgentSettings, RegistrySettings
 from shoal.agent.tasks import Tasks
+from shoal.agent.traced_swarm import traced_swarm
 from shoal.agent.transfers import TransferManager
 from shoal.agent.workers import Workers
 from shoal.core.endpoint import Endpoint
@@ -110,6 +111,14 @@ class Agent:
                 metrics=self.metrics,
                 most=settings.swarm.max_transfers,
             )
+            policy = replace(
+                DEFAULT,
+                neighbours=settings.swarm.neighbours,
+                neighbours_most=2 * settings.swarm.neighbours,
+                registry_fetches=settings.swarm.registry_fetches,
+                released_s=settings.swarm.linger_s,
+            )
+            trace = settings.swarm.trace_dir
             node = Node(
                 me=me,
                 origin=origin,
@@ -117,13 +126,10 @@ class Agent:
                 workers=workers,
                 metrics=self.metrics,
                 on_give_up=transfers.gave_up,
-                policy=replace(
-                    DEFAULT,
-                    neighbours=settings.swarm.neighbours,
-                    neighbours_most=2 * settings.swarm.neighbours,
-                    registry_fetches=settings.swarm.registry_fetches,
-                    released_s=settings.swarm.linger_s,
-                ),
+                policy=policy,
+                swarm=None
+                if trace is None
+                else stack.enter_context(traced_swarm(trace, me=me, policy=policy)),
             )
             transfers.attach(node)
             self.metrics.read_levels_from(lambda: self._levels(node))

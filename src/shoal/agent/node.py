@@ -50,8 +50,10 @@ class Node:
         on_give_up: Callable[[BlobTag, str], None],
         policy: Policy = DEFAULT,
         seed: int | None = None,
+        swarm: Swarm | None = None,  # of `me`, with `policy`, where it is a special one
     ) -> None:
-        self.swarm = Swarm(me=me, rng=Random(seed), policy=policy)  # noqa: S311  (not for secrets)
+        # Not for secrets.
+        self.swarm = swarm or Swarm(me=me, rng=Random(seed), policy=policy)  # noqa: S311
         self.network = PeerNetwork(me=me, owner=self, is_member=self._is_member)
         self.transfers: dict[BlobTag, Transfer] = {}
         self._holdings = holdings

@@ -222,6 +222,11 @@ class SwarmSettings(Section):
     """Seconds for which a blob still arrives after its last client has left, unless peers need it.
     30 s is longer than containerd takes to come back after a cut."""
 
+    trace_dir: AbsolutePath | None = None
+    """Folder for a file with everything that this agent's swarm is told and decides, from which a
+    fault can be replayed; made if it is missing. It names blobs and peers, holds no content and no
+    credential, and grows to 1 GiB. None: it is not written, and costs nothing."""
+
 
 class ContainerdSettings(Section):
     """What the agent may use of this node's containerd."""
