@@ -55,6 +55,7 @@ class Cause(StrEnum):
     NOT_LOOPBACK = "not-loopback"
     RANGE = "range"
     REGISTRY_UNAVAILABLE = "registry-unavailable"
+    TLS = "tls"
     TRANSFER_FAILED = "transfer-failed"
     UNKNOWN_REGISTRY = "unknown-registry"
 

@@ -14,13 +14,16 @@ from shoal.agent.front.answers import Cause, Code, error_response
 from shoal.agent.front.journal import Journal
 from shoal.agent.front.limits import FrontLimits
 
+# How a TLS client begins: a handshake record. Source: RFC 8446 section 5.1.
+_TLS_BEGINS = b"\x16\x03"
+
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class FrontConnection(web.RequestHandler):
     """A connection that is dropped if no complete request comes in time."""
 
-    __slots__ = ("_front", "_half_open", "over_limit")
+    __slots__ = ("_front", "_half_open", "_speaks_tls", "over_limit")
 
     def __init__(self, front: "FrontServer") -> None:
         super().__init__(
@@ -33,6 +36,7 @@ class FrontConnection(web.RequestHandler):
         )
         self._front = front
         self._half_open: asyncio.TimerHandle | None = None
+        self._speaks_tls = False
         self.over_limit = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -58,6 +62,8 @@ class FrontConnection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Feed the parser, and watch whether a request has become complete."""
         before = self._request_count
+        if not before and data.startswith(_TLS_BEGINS):
+            self._speaks_tls = True
         super().data_received(data)
         if self._request_count != before:
             self._have_request()
@@ -77,7 +83,12 @@ class FrontConnection(web.RequestHandler):
         if status == 400:
             too_long = isinstance(exc, LineTooLong)
             what = "a line of the request is too long" if too_long else "this is no HTTP request"
-            self._front.journal.refused(Cause.BAD_REQUEST, f"{what} ({type(exc).__name__})")
+            if self._speaks_tls:
+                # Answered in HTTP all the same: Go's clients tell from it to go on without TLS.
+                cause, what = Cause.TLS, "the front speaks plain HTTP, and this is TLS"
+            else:
+                cause = Cause.BAD_REQUEST
+            self._front.journal.refused(cause, f"{what} ({type(exc).__name__})")
             response = error_response(431 if too_long else 400, Code.UNSUPPORTED, what)
         else:
             if exc is not None:

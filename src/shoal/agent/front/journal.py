@@ -14,8 +14,18 @@ _log = logging.getLogger("shoal.agent.front")
 _LINES_PER_WINDOW = 5
 _WINDOW_S = 10.0
 
-# Expected in normal operation: worth counting, not worth a warning.
-_QUIET = frozenset({Cause.NOT_FOUND, Cause.UNKNOWN_REGISTRY, Cause.CLIENT_LEFT, Cause.RANGE})
+# Expected in normal operation: worth counting, not worth a warning. Probes of ports, and clients
+# that connect for later, leave half-open connections; skopeo and Docker try TLS first.
+_QUIET = frozenset(
+    {
+        Cause.CLIENT_LEFT,
+        Cause.HALF_OPEN,
+        Cause.NOT_FOUND,
+        Cause.RANGE,
+        Cause.TLS,
+        Cause.UNKNOWN_REGISTRY,
+    }
+)
 
 
 @dataclass(slots=True)

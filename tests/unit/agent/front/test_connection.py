@@ -1,7 +1,11 @@
 """FrontConnection: what cannot be parsed. More in test_server.py, over sockets."""
 
+import logging
+import ssl
+
 import pytest
 
+from shoal.agent.front.answers import Cause
 from unit.agent.front.conftest import World
 
 
@@ -22,6 +26,22 @@ async def test_a_malformed_request_is_a_400_that_repeats_nothing_of_it(
     assert b"S3CRET" not in answer
     assert "S3CRET" not in caplog.text
     assert (await world.ask_url("GET", f"{world.base}/v2/")).status == 200
+
+
+async def test_a_client_that_tries_tls_first_is_answered_in_http_and_is_no_warning(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    outgoing = ssl.MemoryBIO()
+    context = ssl.create_default_context()
+    hello = context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="registry.example.com")
+    with pytest.raises(ssl.SSLWantReadError):
+        hello.do_handshake()
+    with caplog.at_level(logging.INFO, logger="shoal.agent.front"):
+        answer = await world.raw(outgoing.read())
+    assert answer.startswith(b"HTTP/1.0 400 ")  # Go looks at the first five bytes
+    assert world.metrics.causes == [Cause.TLS]
+    refused = [r for r in caplog.records if r.getMessage() == "front_request_refused"]
+    assert [record.levelno for record in refused] == [logging.INFO]
 
 
 async def test_a_body_that_never_ends_is_not_waited_for(world: World) -> None:

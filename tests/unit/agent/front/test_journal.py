@@ -30,9 +30,10 @@ def test_a_line_names_the_cause_and_what_it_was_about(caplog: pytest.LogCaptureF
     assert record.levelno == logging.WARNING
 
 
-def test_what_is_usual_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("cause", [Cause.UNKNOWN_REGISTRY, Cause.HALF_OPEN, Cause.TLS])
+def test_what_is_usual_is_no_warning(cause: Cause, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="shoal.agent.front"):
-        Journal().refused(Cause.UNKNOWN_REGISTRY, "not configured")
+        Journal().refused(cause, "as usual")
     assert caplog.records[0].levelno == logging.INFO
 
 
