@@ -26,6 +26,7 @@ class Site:
     mailbox: deque[say.Message] = field(default_factory=deque)  # what this node says to itself
     out: list[do.Effect] = field(default_factory=list)
     now_s: float = 0.0
+    changed: bool = False  # since free hands were filled last
     suspicion: Suspicion = field(init=False)
 
     def __post_init__(self) -> None:

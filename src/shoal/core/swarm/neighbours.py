@@ -1,0 +1,143 @@
+"""What neighbours say to each other about a blob: introduced, joined, told, asked, served."""
+
+from dataclasses import dataclass
+
+from shoal.core import bitmap
+from shoal.core.blob import BlobTag
+from shoal.core.peer import PeerId
+from shoal.core.swarm import effects as do
+from shoal.core.swarm import events as on
+from shoal.core.swarm.exchange import Exchange
+from shoal.core.swarm.holds import Holds
+from shoal.core.swarm.site import Site
+from shoal.core.swarm.uploads import Uploads
+from shoal.core.wire import messages as say
+
+
+@dataclass(slots=True)
+class Neighbours:
+    """This node's conversations with the peers that it exchanges pieces with."""
+
+    site: Site
+    exchanges: dict[BlobTag, Exchange]
+    holds: Holds
+    uploads: Uploads
+
+    def introduced(self, peer: PeerId, message: say.Introduce) -> None:
+        """The tracker names peers that want or have the blob: exchange with some of them."""
+        exchange = self.exchanges.get(message.tag)
+        if exchange is None or exchange.tracker != peer or not exchange.wanted:
+            return
+        exchange.heard_s = self.site.now_s
+        for other in message.peers:
+            room = self.site.policy.neighbours - len(exchange.neighbours) - len(exchange.introduced)
+            if (
+                room <= 0
+                or other == self.site.me
+                or other not in self.site.members
+                or other in exchange.neighbours
+                or self.site.left_alone(other)
+            ):
+                continue
+            if other in self.site.links:
+                self.join(exchange, other)
+            else:
+                exchange.introduced[other] = None
+                self.site.connect(other)
+
+    def join(self, exchange: Exchange, peer: PeerId) -> None:
+        """Offer `peer`, which is connected, to exchange pieces."""
+        exchange.joined[peer] = exchange.held
+        self.site.send(peer, say.Join(exchange.spec, exchange.held))
+
+    def joined(self, peer: PeerId, message: say.Join) -> None:
+        """A peer offers, or agrees, to exchange pieces."""
+        tag = message.spec.tag
+        exchange = self.exchanges.get(tag)
+        if exchange is None and tag in self.holds.specs:
+            exchange = Exchange(
+                message.spec, bitmap.full(message.spec.pieces), self.site.now_s, self.site.now_s
+            )
+            exchange.wanted = False
+            self.exchanges[tag] = exchange
+        full = exchange is not None and len(exchange.neighbours) >= self.site.policy.neighbours_most
+        if exchange is None or exchange.alone or (full and peer not in exchange.neighbours):
+            self.site.send(peer, say.Leave(tag))
+            return
+        exchange.meet(peer, message.held)
+        told = exchange.joined.get(peer)
+        if told is None:
+            self.join(exchange, peer)
+        elif news := exchange.held & ~(told | message.held | exchange.unsaid):
+            # These came after this node's Join, and were told before the peer was a neighbour.
+            self.site.send(peer, say.Have(tag, tuple(bitmap.members(news))))
+        self.site.changed = True
+
+    def told(self, peer: PeerId, message: say.Have) -> None:
+        """A neighbour has further pieces."""
+        exchange = self.exchanges.get(message.tag)
+        if exchange is None or peer not in exchange.neighbours:
+            return
+        held = 0
+        for piece in message.pieces:
+            if piece < exchange.spec.pieces:
+                held |= 1 << piece
+        if exchange.learn(peer, held):
+            self.site.changed = True
+
+    def say_have(self, exchange: Exchange) -> None:
+        """Tell the neighbours what came since they were last told, each what it lacks."""
+        news, exchange.unsaid, exchange.said_s = exchange.unsaid, 0, self.site.now_s
+        said: dict[int, say.Have] = {}
+        for peer, neighbour in exchange.neighbours.items():
+            if lacking := news & ~neighbour.held:
+                have = said.get(lacking)
+                if have is None:
+                    have = said[lacking] = say.Have(
+                        exchange.spec.tag, tuple(bitmap.members(lacking))
+                    )
+                self.site.send(peer, have)
+
+    def requested(self, peer: PeerId, message: say.Request) -> None:
+        """A neighbour asks for a piece."""
+        exchange = self.exchanges.get(message.tag)
+        if (
+            exchange is None
+            or peer not in exchange.neighbours
+            or message.piece >= exchange.spec.pieces
+            or not exchange.held >> message.piece & 1
+            or not self.uploads.ask(peer, message.tag, message.piece)
+        ):
+            self.site.send(peer, say.Busy(message.tag, message.piece))
+            return
+        self.serve()
+
+    def cancelled(self, peer: PeerId, message: say.Cancel) -> None:
+        """A neighbour no longer needs a piece."""
+        self.uploads.cancel(peer, message.tag, message.piece)
+
+    def busy(self, peer: PeerId, message: say.Busy) -> None:
+        """A neighbour will not send a piece."""
+        exchange = self.exchanges.get(message.tag)
+        if exchange is None or peer not in exchange.neighbours:
+            return
+        exchange.unask(message.piece, peer)
+        exchange.neighbours[peer].busy_until_s = self.site.now_s + 0.1
+        self.site.changed = True
+
+    def left(self, peer: PeerId, message: say.Leave) -> None:
+        """A peer neither wants nor has the blob any more."""
+        exchange = self.exchanges.get(message.tag)
+        if exchange is not None:
+            exchange.part(peer)
+            self.site.changed = True
+
+    def upload_ended(self, event: on.UploadEnded) -> None:
+        """A piece was sent, or could not be."""
+        self.uploads.ended(event.peer, event.tag, event.piece)
+        self.serve()
+
+    def serve(self) -> None:
+        """Send what was asked for, as far as slots are free."""
+        while (upload := self.uploads.next()) is not None:
+            self.site.out.append(do.SendPiece(*upload))
