@@ -159,8 +159,7 @@ async def test_a_manifest_that_lies_about_a_layers_length_is_found_out(
 async def test_a_registry_that_drips_stalls_or_says_nothing_is_given_up_in_ten_seconds(
     agent: Agent, registry: Registry, client: Client
 ) -> None:
-    later = Status(429, {"Retry-After": "3600"})
-    faults: list[Fault] = [Drip(1.0), Stall(0), Stall(1000), Hang(), later]
+    faults: list[Fault] = [Drip(1.0), Stall(0), Stall(1000), Hang()]
     blobs = [held(registry, fault) for fault in faults]
     registry.inner.content.add_image(REPOSITORY, "v1", [os.urandom(1000)])
     registry.inner.fail(Drip(0.5), route="manifests")
@@ -178,6 +177,24 @@ async def test_a_registry_that_drips_stalls_or_says_nothing_is_given_up_in_ten_s
     assert manifest.status == 404
     assert manifest.seconds < PATIENCE_S + SLACK_S
     agent.said("manifests/v1", since=mark)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_registry_that_asks_to_be_left_alone_for_an_hour_is_and_the_client_is_not_kept(
+    agent: Agent, registry: Registry, client: Client, status: int
+) -> None:
+    digest, data = held(registry, Status(status, {"Retry-After": "3600"}))
+    mark = agent.mark()
+    asked = []
+    for _ in range(2):
+        answer, _ = await asyncio.gather(client.blob(digest), client.works())
+        check_refused(answer, data)
+        assert answer.seconds < PATIENCE_S - 2.0  # it does not wait for the end of its patience
+        assert b"left alone" in answer.body
+        gets = [seen for seen in registry.inner.log if seen.method == "GET"]
+        asked.append(sum(str(digest) in seen.path for seen in gets))
+    agent.said(f"{digest}.*answered {status}", since=mark)
+    assert asked[1] == asked[0]
 
 
 async def test_a_manifest_of_wrong_type_length_or_content_is_refused_with_a_reason(

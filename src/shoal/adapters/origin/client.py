@@ -17,6 +17,7 @@ from shoal.adapters.origin.body import BodyReader, Chunks, ExactChunks
 from shoal.adapters.origin.config import Bounds, RegistryConfig
 from shoal.adapters.origin.connections import Connections, Opened, retry_after_s, tls_context
 from shoal.adapters.origin.content import check_content, status_error
+from shoal.adapters.origin.left_alone import LeftAlone
 from shoal.adapters.origin.signed_urls import SignedUrls, lifetime_s
 from shoal.core.blob import BlobSpec, ContentKind
 from shoal.core.errors import BadInput, OriginError, OriginLied, SettingsError
@@ -100,6 +101,7 @@ class OriginClient:
         }
         self._connections: dict[str, Connections] = {}
         self._signed_urls = SignedUrls()
+        self._left_alone = LeftAlone()
         self._mark_key = os.urandom(32)
 
     async def __aenter__(self) -> "OriginClient":
@@ -216,6 +218,9 @@ class OriginClient:
 
         See `shoal.agent.ports.Origin.fetch`, which this fulfils. An OriginLied with `status` 200
         means that the registry ignores Range for this blob: it can only be asked for whole.
+
+        Where a registry has said `Retry-After`, it is not asked again before; the error says 429 and
+        how long that is.
         """
         if not 0 <= start <= end <= spec.length_bytes:
             raise ValueError(f"bytes {start}..{end} are not within {spec.length_bytes}")
@@ -230,8 +235,20 @@ class OriginClient:
         # Registries do not serve parts of manifests, and those are small: take all and cut.
         asked = None if is_whole or spec.kind is ContentKind.MANIFEST else ByteRange(start, end)
         key = (registry.name, grant.repository, str(spec.digest), self._mark(grant.authorization))
+        now_s = asyncio.get_running_loop().time()
+        if (wait_s := self._left_alone.wait_s(key, now_s=now_s)) > 0:
+            raise OriginError(
+                f"{what}: the registry asks to be left alone for {wait_s:.0f} s more",
+                status=429,
+                retry_after_s=wait_s,
+            )
         opening = self._open_content(registry, spec, grant, asked, key=key, what=what)
-        async with await opening as opened:
+        try:
+            opened = await opening
+        except OriginError as error:
+            self._left_alone.ask_later(key, error.retry_after_s or 0.0, now_s=now_s)
+            raise
+        async with opened:
             try:
                 check_content(opened, spec, asked, what=what)
             except OriginLied:

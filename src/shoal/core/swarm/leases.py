@@ -223,6 +223,13 @@ class Leases:
             self.site.dial_successor(exchange.spec.tag)
         now_s, policy = self.site.now_s, self.site.policy
         silent_s = now_s - exchange.progress_s
+        if self._must_wait_too_long(exchange, silent_s):
+            wait_s = exchange.retry_at_s - now_s
+            self.give_up(
+                exchange,
+                f"the registry asks to be left alone for {wait_s:.0f} s and no peer has it",
+            )
+            return
         if silent_s <= policy.lease_patience_s:
             return
         led = now_s - exchange.heard_s <= policy.lease_patience_s
@@ -243,6 +250,20 @@ class Leases:
         elif exchange.tracker is not None and now_s - exchange.stuck_said_s > policy.stall_s:
             exchange.stuck_said_s = now_s
             self.site.send(exchange.tracker, say.LeaseWanted(exchange.spec.tag, first))
+
+    def _must_wait_too_long(self, exchange: Exchange, silent_s: float) -> bool:
+        """Whether the registry is to be left alone for longer than readers wait, and nobody has it.
+
+        Others may be ending what they began before: where there are others, those have a while.
+        """
+        alone = exchange.alone or len(self.site.members) == 1
+        policy = self.site.policy
+        return (
+            exchange.retry_at_s - self.site.now_s > policy.give_up_s
+            and silent_s > (policy.stall_s if alone else policy.lease_patience_s)
+            and not exchange.in_flight
+            and not any(n.held & exchange.missing for n in exchange.neighbours.values())
+        )
 
     def _in_line(self, exchange: Exchange) -> bool:
         """Whether a neighbour that was asked for this blob is sending pieces of any."""

@@ -1,5 +1,7 @@
 """The registry client: which registries it asks, and small answers."""
 
+import asyncio
+
 import pytest
 
 from shoal.adapters.origin.client import OriginClient
@@ -21,7 +23,7 @@ from shoal.testing.registry_faults import (
     Stall,
     WithHeaders,
 )
-from unit.adapters.origin.asking import BLOB, fetched, spec_of
+from unit.adapters.origin.asking import BLOB, Right, fetched, spec_of
 
 
 async def test_a_registry_is_known_by_its_name_and_aliases_only() -> None:
@@ -183,3 +185,31 @@ async def test_a_path_outside_the_api_is_a_mistake_of_the_caller(
 ) -> None:
     with pytest.raises(ValueError, match="path"):
         await client.ask(registry.config(), "GET", path, headers={})
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_registry_that_asks_to_be_left_alone_is_not_asked_for_that_blob_again(
+    client: OriginClient, registry: EmbeddedRegistry, status: int
+) -> None:
+    spec = spec_of(registry)
+    registry.fail(Answer(status, {"Retry-After": "3600"}), route="blobs", times=1)
+    for _ in range(3):
+        with pytest.raises(OriginError) as caught:
+            await fetched(client, spec, 0, len(BLOB))
+        assert caught.value.retry_after_s is not None
+        assert 3500 < caught.value.retry_after_s <= 3600
+    assert len(registry.log) == 1
+    # Nor is what it would give kept from others.
+    assert await fetched(client, spec, 0, 10, Right(authorization="Basic other")) == BLOB[:10]
+    assert await fetched(client, spec_of(registry, b"another"), 0, 7) == b"another"
+
+
+async def test_a_registry_is_asked_again_once_its_time_is_over(
+    client: OriginClient, registry: EmbeddedRegistry
+) -> None:
+    spec = spec_of(registry)
+    registry.fail(Answer(429, {"Retry-After": "1"}), route="blobs", times=1)
+    with pytest.raises(OriginError):
+        await fetched(client, spec, 0, 10)
+    await asyncio.sleep(1.01)  # the header has whole seconds
+    assert await fetched(client, spec, 0, 10) == BLOB[:10]

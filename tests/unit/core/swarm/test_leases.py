@@ -182,6 +182,48 @@ def test_the_registrys_wish_to_be_left_alone_reaches_the_tracker_and_is_obeyed_h
         assert LeaseWanted(TAG) not in said(script.wait(1.0), to="a")
 
 
+def given_up_after_s(script: Script, *, most_s: float = 8.0) -> float | None:
+    """Return after how many seconds readers are told that the blob will not come."""
+    for tenths in range(int(10 * most_s)):
+        if any(isinstance(effect, do.GiveUp) for effect in script.wait(0.1)):
+            return tenths / 10
+    return None
+
+
+def test_a_registry_that_asks_for_an_hour_is_not_waited_for_by_readers() -> None:
+    script = Script("me")
+    script.tell(on.BlobWanted(SPEC))
+    for first in list(script.swarm.exchanges[TAG].runs):
+        script.tell(on.RegistryEnded(TAG, first, FAULT, retry_after_s=3600.0))
+    after_s = given_up_after_s(script)
+    assert after_s is not None
+    assert after_s < 2.0
+
+
+def test_a_registry_that_asks_for_an_hour_does_not_end_what_a_peer_may_bring() -> None:
+    script = leased()
+    script.hear("b", Join(SPEC, 0xFF))
+    script.tell(on.RegistryEnded(TAG, 0, FAULT, retry_after_s=3600.0))
+    for number in range(4):
+        assert given_up_after_s(script, most_s=2.5) is None
+        script.tell(piece(number, B))
+
+
+def test_where_there_are_others_they_have_a_while_to_end_what_they_began() -> None:
+    script = leased()
+    script.tell(on.RegistryEnded(TAG, 0, FAULT, retry_after_s=3600.0))
+    after_s = given_up_after_s(script)
+    assert after_s is not None
+    assert 2.0 < after_s < 5.0
+
+
+def test_a_registry_that_asks_for_some_seconds_is_waited_for() -> None:
+    script = leased()
+    script.tell(on.RegistryEnded(TAG, 0, FAULT, retry_after_s=5.0))
+    script.hear("a", Introduce(TAG, ()))
+    assert given_up_after_s(script, most_s=4.5) is None
+
+
 def test_a_lease_of_what_came_meanwhile_ends_at_once() -> None:
     script = connected(held=0b11)
     effects = script.hear("a", LeaseGranted(TAG, 0, 2))
