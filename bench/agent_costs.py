@@ -1,15 +1,12 @@
-"""What an agent's worker process costs, as the kernel counts it: processor time and memory."""
+"""What an agent's worker process costs, as the kernel counts it: its process and its memory."""
 
-import os
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from shoal.testing.bed.agents import Agent
 from shoal.testing.bed.processes import BedError
 
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 SAMPLE_INTERVAL_S = 0.01
 
 
@@ -23,34 +20,6 @@ def worker_pid(agent: Agent) -> int:
     if len(pids) != 2:
         raise BedError(f"{agent.service.name}: {len(pids)} processes where 2 were expected")
     return pids[1]
-
-
-@dataclass(frozen=True, slots=True)
-class CpuTime:
-    """Processor time of a process, all its threads together, in seconds."""
-
-    user_s: float
-    system_s: float
-
-    @classmethod
-    def of(cls, pid: int) -> "CpuTime":
-        """Return what process `pid` has used so far."""
-        return parse_cpu_time(Path(f"/proc/{pid}/stat").read_text())
-
-    @property
-    def total_s(self) -> float:
-        """Both."""
-        return self.user_s + self.system_s
-
-    def __sub__(self, other: "CpuTime") -> "CpuTime":
-        return CpuTime(self.user_s - other.user_s, self.system_s - other.system_s)
-
-
-def parse_cpu_time(stat: str) -> CpuTime:
-    """Return the times in a `/proc/<pid>/stat`."""
-    # proc(5): fields 14 and 15; counted after the command, which may hold blanks.
-    fields = stat.rpartition(")")[2].split()
-    return CpuTime(int(fields[11]) / _TICKS_PER_S, int(fields[12]) / _TICKS_PER_S)
 
 
 def anonymous_bytes(pid: int) -> int:

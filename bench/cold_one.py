@@ -17,7 +17,7 @@ A run, four fetches, takes some 50 s; a fetch is given up after 3 minutes.
 import sys
 from dataclasses import dataclass
 
-from bench.agent_costs import CpuTime, worker_pid
+from bench.agent_costs import worker_pid
 from bench.backed_memory import back_memory
 from bench.large_blob import LargeBlob, push_large_blob
 from bench.ledger import Figure, Ledger, parser
@@ -29,6 +29,7 @@ from bench.memory_disks import (
 from shoal.testing.bed.bed import Bed
 from shoal.testing.bed.measure import Rollout, check_complete, make_cold, rollout
 from shoal.testing.bed.network import REGISTRY
+from shoal.testing.bed.usage import CpuTime
 from shoal.testing.image import MIB
 
 RATE = "1gbit"

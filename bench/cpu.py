@@ -20,7 +20,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-from bench.agent_costs import CpuTime, worker_pid
+from bench.agent_costs import worker_pid
 from bench.backed_memory import back_memory
 from bench.large_blob import LargeBlob, push_large_blob, read, read_together, wait_stored
 from bench.ledger import Figure, Ledger, parser
@@ -30,6 +30,7 @@ from shoal.testing.bed.agents import PEER_PORT, Agent
 from shoal.testing.bed.bed import Bed
 from shoal.testing.bed.node import Node
 from shoal.testing.bed.processes import BedError
+from shoal.testing.bed.usage import CpuTime
 
 BOUND_S_PER_GB = 1.8
 _IDLE_S = 2.0

@@ -7,27 +7,10 @@ import pytest
 
 from bench.agent_costs import (
     AnonymousPeaks,
-    CpuTime,
     anonymous_bytes,
     parse_anonymous_bytes,
-    parse_cpu_time,
 )
 from shoal.testing.bed.processes import BedError
-
-
-def test_a_command_with_blanks_and_parentheses_does_not_shift_the_times() -> None:
-    ticks = os.sysconf("SC_CLK_TCK")
-    fields = ["S", *(str(number) for number in range(4, 14)), str(3 * ticks), str(5 * ticks), "0"]
-    assert parse_cpu_time(f"7 (a) b (c) {' '.join(fields)}") == CpuTime(3.0, 5.0)
-
-
-def test_times_are_subtracted_one_by_one() -> None:
-    assert CpuTime(3.0, 5.0) - CpuTime(1.0, 2.0) == CpuTime(2.0, 3.0)
-    assert CpuTime(2.0, 3.0).total_s == 5.0
-
-
-def test_the_time_of_this_very_process_is_read() -> None:
-    assert CpuTime.of(os.getpid()).total_s > 0
 
 
 def test_anonymous_memory_is_told_in_bytes_and_files_do_not_count() -> None:

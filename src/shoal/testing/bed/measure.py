@@ -2,10 +2,8 @@
 
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shoal.testing.bed import stream
@@ -13,20 +11,13 @@ from shoal.testing.bed.bed import Bed
 from shoal.testing.bed.network import Host
 from shoal.testing.bed.node import Node
 from shoal.testing.bed.processes import BedError, bed_environment, in_namespace, run
+from shoal.testing.bed.race import Fetch, Happening, Race
 from shoal.testing.bed.traffic import Traffic
-from shoal.testing.image_layout import BuiltImage
+from shoal.testing.bed.usage import Costs, Watch
+from shoal.testing.image_layout import BuiltImage, Layer
 
 FETCH_TIMEOUT_S = 600.0
 _STREAM_PORT = 9000
-
-
-@dataclass(frozen=True, slots=True)
-class Fetch:
-    """One node's fetch: how long from the common start, and how it failed if it did."""
-
-    node: str
-    seconds: float
-    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,68 +27,30 @@ class Rollout:
     fetches: tuple[Fetch, ...]
     traffic: Traffic
     copies: float  # the registry's blob bytes over the image's layers
-    cpu_idle: float  # share of the machine's processor time, 0 to 1; waiting for disks is idle too
+    site_copies: Mapping[int, float]  # the same of what the nodes of each site asked for
+    direct_copies: float  # the same of what containerd asked for itself, around the agents
+    sent: tuple[tuple[float, int], ...]  # seconds, and bytes that had left the registry by then
+    costs: Costs
+
+    @property
+    def cpu_idle(self) -> float:
+        """Share of the machine's processor time, 0 to 1; waiting for disks is idle too."""
+        return self.costs.machine.idle_share
+
+    @property
+    def done(self) -> tuple[Fetch, ...]:
+        """The fetches of all nodes that were not taken away."""
+        return tuple(fetch for fetch in self.fetches if not fetch.lost)
 
     @property
     def last_s(self) -> float:
         """When the last node had everything, in seconds from the common start."""
-        return max(fetch.seconds for fetch in self.fetches)
+        return max(fetch.seconds for fetch in self.done)
 
     @property
     def failed(self) -> tuple[Fetch, ...]:
         """The fetches that failed."""
-        return tuple(fetch for fetch in self.fetches if fetch.error)
-
-
-class _Race:
-    """Commands that are started, wait at a line, and are let go at the same moment."""
-
-    def __init__(self, commands: Sequence[tuple[str, Sequence[str]]]) -> None:
-        # The shell waits for the start on its stdin and then is the command: all that costs time
-        # at a start (processes, namespaces) is over before.
-        self._runners = [
-            (
-                name,
-                subprocess.Popen(
-                    ["/bin/sh", "-c", 'read -r _ && exec "$@" </dev/null', "sh", *command],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    env=bed_environment(),
-                ),
-            )
-            for name, command in commands
-        ]
-        self._fetches: dict[str, Fetch] = {}
-        self._lock = threading.Lock()
-
-    def run(self, *, timeout_s: float) -> tuple[Fetch, ...]:
-        """Let all go; return when the last is done, or was ended after `timeout_s`."""
-        began_s = time.monotonic()
-        watchers = [
-            threading.Thread(target=self._watch, args=(name, process, began_s, timeout_s))
-            for name, process in self._runners
-        ]
-        for watcher in watchers:
-            watcher.start()
-        for watcher in watchers:
-            watcher.join()
-        return tuple(self._fetches[name] for name, _ in self._runners)
-
-    def _watch(
-        self, name: str, process: "subprocess.Popen[bytes]", began_s: float, timeout_s: float
-    ) -> None:
-        error = ""
-        try:
-            output, _ = process.communicate(b"go\n", timeout=timeout_s)
-            if process.returncode != 0:
-                error = f"exit {process.returncode}: {output[-1000:].decode(errors='replace')}"
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            error = f"no end after {timeout_s:g} s"
-        with self._lock:
-            self._fetches[name] = Fetch(name, time.monotonic() - began_s, error)
+        return tuple(fetch for fetch in self.done if fetch.error)
 
 
 def rollout(
@@ -107,28 +60,66 @@ def rollout(
     *,
     nodes: Sequence[Node] | None = None,
     timeout_s: float = FETCH_TIMEOUT_S,
+    delays: Mapping[str, float] | None = None,
+    happenings: Sequence[Happening] = (),
 ) -> Rollout:
     """Have all nodes fetch an image's content at the same moment, with `ctr content fetch`.
 
     The caller sees to it that it is cold: an image that no node has seen, or `make_cold`.
+
+    Args:
+        bed: whose nodes.
+        image: what is counted as a copy; see `counting`.
+        reference: of the image.
+        nodes: those that fetch; None: all.
+        timeout_s: after which a fetch is ended and counts as failed.
+        delays: by name, how long after the common start a node begins.
+        happenings: what is done to the bed meanwhile.
+
+    Raises:
+        BedError: a happening failed.
     """
     mark = bed.registry.mark()
-    race = _Race(
+    race = Race(
         [
             (node.name, node.containerd.fetch_command(reference))
             for node in (bed.nodes if nodes is None else nodes)
         ]
     )
-    before = _cpu_ticks()
-    fetches = race.run(timeout_s=timeout_s)
-    after = _cpu_ticks()
+    with Watch(bed) as watch:
+        fetches = race.run(timeout_s=timeout_s, delays=delays, happenings=happenings)
     bed.registry.settle()
+    by_site, direct = _blob_bytes(bed, image, since=mark)
     return Rollout(
         fetches=fetches,
         traffic=bed.registry.traffic(image, since=mark),
         copies=bed.registry.copies(image, since=mark),
-        cpu_idle=(after[0] - before[0]) / max(1, after[1] - before[1]),
+        site_copies={site: sent / image.layer_bytes for site, sent in by_site.items()},
+        direct_copies=direct / image.layer_bytes,
+        sent=tuple(watch.sent),
+        costs=watch.costs(ctr_s=sum(fetch.cpu_s for fetch in fetches)),
     )
+
+
+def counting(image: BuiltImage, layers: Sequence[Layer]) -> BuiltImage:
+    """Return `image` as if it had only these layers: what is then counted as a copy of it."""
+    return replace(image, layers=tuple(layers))
+
+
+def _blob_bytes(bed: Bed, image: BuiltImage, *, since: int) -> tuple[dict[int, int], int]:
+    """Return what the registry sent of an image to each site, and to others than agents."""
+    blobs = {layer.digest for layer in image.layers} | {image.config_digest}
+    site_of = {
+        address: node.site for node in bed.nodes for address in (node.host.ipv4, node.host.ipv6)
+    }
+    by_site = dict.fromkeys(sorted(set(site_of.values())), 0)
+    direct = 0
+    for request in bed.registry.requests(since=since):
+        if request.blob_digest in blobs:
+            by_site[site_of[request.client]] += request.body_bytes
+            if not request.user_agent.startswith("shoal"):
+                direct += request.body_bytes
+    return by_site, direct
 
 
 def make_cold(bed: Bed) -> None:
@@ -139,7 +130,7 @@ def make_cold(bed: Bed) -> None:
 
 
 def check_complete(rolled: Rollout, bed: Bed, image: BuiltImage) -> None:
-    """Check that every fetch succeeded and every node holds every layer.
+    """Check that every fetch succeeded and every node that is left holds every layer.
 
     Raises:
         BedError: one does not; the message says which.
@@ -147,7 +138,7 @@ def check_complete(rolled: Rollout, bed: Bed, image: BuiltImage) -> None:
     if rolled.failed:
         raise BedError("; ".join(f"{fetch.node}: {fetch.error}" for fetch in rolled.failed))
     by_name = {node.name: node for node in bed.nodes}
-    for fetch in rolled.fetches:
+    for fetch in rolled.done:
         for layer in image.layers:
             if not by_name[fetch.node].containerd.has_content(layer.digest):
                 raise BedError(f"{fetch.node} fetched without {layer.digest}")
@@ -172,11 +163,3 @@ def goodput(source: Host, destination: Host, *, seconds: float = 2.0, ipv6: bool
     finally:
         sender.kill()
         sender.wait(10)
-
-
-def _cpu_ticks() -> tuple[int, int]:
-    """Return the machine's idle and total processor time since boot, in ticks. See proc(5)."""
-    line = Path("/proc/stat").read_text().split("\n", 1)[0]
-    # user nice system idle iowait irq softirq steal; guest time is counted in user already.
-    ticks = [int(word) for word in line.split()[1:9]]
-    return ticks[3] + ticks[4], sum(ticks)
