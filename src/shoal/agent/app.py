@@ -57,6 +57,8 @@ _log = logging.getLogger("shoal.agent")
 # Hashing and the disk: more threads than cores, since some wait for the disk.
 WORKER_THREADS = 4
 SWEEP_INTERVAL_S = 1.0
+# A node whose sources of members do not answer serves its own pulls all the same.
+MEMBERS_PATIENCE_S = 5.0
 
 
 class Agent:
@@ -151,6 +153,7 @@ class Agent:
             await exporter.start()
             stack.push_async_callback(exporter.stop)
             self.tasks.start(self._watch_members(node), name="membership")
+            self.tasks.start(self._members_in_time(), name="membership patience")
             self.tasks.start(_every(SWEEP_INTERVAL_S, transfers.sweep), name="sweep")
             stack.push_async_callback(self.tasks.end)
             front = Front(
@@ -177,13 +180,16 @@ class Agent:
 
     async def _watch_members(self, node: Node) -> None:
         membership = self.settings.membership
-        sources: list[Discovery] = [
-            StaticDiscovery(
-                self.settings.static_members,
-                refresh_s=membership.dns_refresh_s,
-                timeout_s=membership.dns_timeout_s,
+        sources: list[Discovery] = []
+        # An empty list beside a name says nothing: the members are known with the first answer.
+        if self.settings.static_members or membership.dns is None:
+            sources.append(
+                StaticDiscovery(
+                    self.settings.static_members,
+                    refresh_s=membership.dns_refresh_s,
+                    timeout_s=membership.dns_timeout_s,
+                )
             )
-        ]
         if membership.dns is not None:
             sources.append(
                 DnsDiscovery(
@@ -200,6 +206,13 @@ class Agent:
             node.tell(on.MembersChanged(members))
 
         await JoinedDiscovery(sources).watch(changed)
+
+    async def _members_in_time(self) -> None:
+        """Be ready without members, if nobody says in time who they are."""
+        await asyncio.sleep(MEMBERS_PATIENCE_S)
+        if not self.members_known:
+            _log.warning("members_not_known", extra={"after_s": MEMBERS_PATIENCE_S})
+            self.members_known = True
 
     def _health(self) -> Health:
         return Health(

@@ -35,7 +35,7 @@ def health_routes(status: Callable[[], Health]) -> HealthAnswers:
 
     - `/healthz`, `/livez`: 200 whenever they are answered at all: the event loop turns. A probe
       that restarts the agent belongs here; nothing that a restart would not cure is looked at.
-    - `/readyz`: 200 if every check is well, else 503 with the reasons.
+    - `/readyz`: 200 if every check is well, else 503 with the reasons: docs/health.md.
 
     Args:
         status: asked at each request of `/readyz`, in the event loop; must be cheap.

@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import socket
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -101,13 +102,13 @@ class Running:
 
 
 @asynccontextmanager
-async def running(made: Running) -> AsyncIterator[Running]:
-    """Run an agent until the end of the block."""
+async def running(made: Running, *, members: bool = True) -> AsyncIterator[Running]:
+    """Run an agent until the end of the block, which begins when its `members` are known."""
     task = asyncio.ensure_future(made.agent.run(stop=made.stop))
     try:
         await until(lambda: made.agent.front_answers or task.done(), timeout_s=15.0)
         assert not task.done(), task.exception()
-        await until(lambda: made.agent.members_known)
+        await until(lambda: made.agent.members_known or not members)
         yield made
     finally:
         made.stop.set()
@@ -144,6 +145,43 @@ async def test_an_agent_serves_a_registrys_blobs_and_says_that_it_is_well(
         _, page = await it.get("/debug", port=it.settings.exporter.port)
         assert b"Transfers" in page
         assert b"Members" in page
+
+
+async def test_a_node_is_ready_once_the_name_of_its_agents_was_looked_up(
+    tmp_path: Path, registry: EmbeddedRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+
+    def look_up(_host: str) -> frozenset[str]:
+        assert go_on.wait(30.0)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr("shoal.adapters.discovery.resolving._addresses", look_up)
+    monkeypatch.setattr(app_module, "MEMBERS_PATIENCE_S", 60.0)
+    by_name = {"membership": {"static": [], "dns": "agents.example", "dns_timeout_s": 60.0}}
+    async with running(
+        Running(tmp_path, registry, address="127.0.0.1", more=by_name), members=False
+    ) as it:
+        status, health = await it.ready()
+        assert status == 503
+        assert health["checks"]["membership"] == "the members are not known yet"
+        go_on.set()  # there is no such name yet: so the node is the first
+        await until(lambda: it.agent.members_known)
+        assert (await it.ready())[0] == 200
+
+
+async def test_a_node_is_ready_also_if_no_name_server_answers(
+    tmp_path: Path, registry: EmbeddedRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look_up(_host: str) -> frozenset[str]:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr("shoal.adapters.discovery.resolving._addresses", look_up)
+    monkeypatch.setattr(app_module, "MEMBERS_PATIENCE_S", 0.5)
+    by_name = {"membership": {"static": [], "dns": "agents.example"}}
+    async with running(Running(tmp_path, registry, address="127.0.0.1", more=by_name)) as it:
+        assert (await it.ready())[0] == 200
+        assert await it.pull(LAYER.digest) == LAYER.content
 
 
 async def test_what_arrives_is_shown_while_it_does(

@@ -15,6 +15,8 @@ class Discovery(Protocol):
     async def watch(self, changed: MembersChanged) -> None:
         """Call `changed` with all members, at first and after each change, until cancelled.
 
+        The first call means that the source has had its answer, even if that is nobody.
+
         A source that fails keeps quiet: the members last told stay. Never raises for what may
         pass; logs it.
         """

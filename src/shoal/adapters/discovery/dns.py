@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import socket
 from collections.abc import Callable
 
 from shoal.adapters.discovery.base import MembersChanged
@@ -17,6 +18,11 @@ _JITTER = 0.1
 # An empty answer while members are known is more often a DNS server that restarts than a site that
 # has gone: it is believed once it has been repeated this often.
 _EMPTY_ANSWERS_BELIEVED = 3
+# Until there was an answer it is asked for so often: the cluster's DNS may start after this node.
+_FIRST_ANSWER_RETRY_S = 1.0
+# A name server's word that there is no such name, or no address of it; not that it cannot be asked.
+# A headless Service whose first member is not ready yet is answered so.
+_NO_SUCH_NAME = frozenset({socket.EAI_NONAME, socket.EAI_NODATA})
 
 
 class DnsDiscovery:
@@ -52,24 +58,30 @@ class DnsDiscovery:
         self._empty_answers = 0
 
     async def watch(self, changed: MembersChanged) -> None:
-        """Look up and tell, until cancelled. The first call comes with the first answer."""
+        """Look up and tell, until cancelled. The first call comes with the first answer.
+
+        That there is no such name is an answer too, if it is the first.
+        """
         told: frozenset[PeerId] | None = None
         while True:
-            members = await self._members()
+            members = await self._members(is_first=told is None)
             if members is not None and members != told and self._believed(members, told):
                 told = members
                 changed(members)
             spread = 1 - _JITTER + 2 * _JITTER * self._jitter()
-            await asyncio.sleep(self._refresh_s * spread)
+            refresh_s = self._refresh_s
+            if told is None:
+                refresh_s = min(refresh_s, _FIRST_ANSWER_RETRY_S)
+            await asyncio.sleep(refresh_s * spread)
 
-    async def _members(self) -> frozenset[PeerId] | None:
+    async def _members(self, *, is_first: bool) -> frozenset[PeerId] | None:
         try:
             found = await resolved(self._name, resolve=self._resolve, timeout_s=self._timeout_s)
         except OSError as exc:
             if not self._failing:
                 _log.warning("dns_failed", extra={"host": self._name, "error": str(exc)})
             self._failing = True
-            return None
+            return frozenset() if is_first and exc.errno in _NO_SUCH_NAME else None
         if self._failing:
             _log.info("dns_recovered", extra={"host": self._name, "addresses": len(found)})
         self._failing = False

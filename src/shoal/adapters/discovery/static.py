@@ -43,15 +43,20 @@ class StaticDiscovery:
         self._failing: set[Endpoint] = set()
 
     async def watch(self, changed: MembersChanged) -> None:
-        """Tell the list, then again whenever a name has come to mean something else."""
-        told = self._fixed
-        changed(told)
+        """Tell the list, then again whenever a name has come to mean something else.
+
+        A list of names alone is first told when all were looked up once.
+        """
+        told: frozenset[PeerId] | None = None
+        if self._fixed or not self._named:
+            told = self._fixed
+            changed(told)
         while self._named:
             await self._look_up()
             members = self._fixed.union(*self._known.values())
             if members != told:
                 told = members
-                changed(told)
+                changed(members)
             await asyncio.sleep(self._refresh_s)
         await asyncio.Event().wait()  # nothing can change: until cancelled
 

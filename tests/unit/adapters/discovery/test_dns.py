@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import Sequence
 
 import pytest
@@ -38,7 +39,7 @@ async def _told(*answers: Answer) -> list[frozenset[PeerId]]:
         "peers.example", port=65002, refresh_s=0.0, timeout_s=30, resolve=names
     )
     task = asyncio.ensure_future(discovery.watch(told.append))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await names.exhausted.wait()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -64,6 +65,18 @@ async def test_a_first_answer_without_members_is_told() -> None:
     assert await _told(NOBODY, ONE) == [frozenset(), ONE_MEMBER]
 
 
+@pytest.mark.parametrize("number", [socket.EAI_NONAME, socket.EAI_NODATA])
+async def test_a_name_that_does_not_exist_yet_is_an_answer_if_it_is_the_first(number: int) -> None:
+    unknown = socket.gaierror(number, "Name or service not known")
+    assert await _told(unknown, ONE) == [frozenset(), ONE_MEMBER]
+    assert await _told(ONE, unknown, unknown, unknown, unknown, ONE) == [ONE_MEMBER]
+
+
+async def test_a_name_server_that_cannot_be_asked_gives_no_first_answer() -> None:
+    away = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+    assert await _told(away, OSError("no answer within 5 s"), ONE) == [ONE_MEMBER]
+
+
 async def test_an_empty_answer_is_believed_only_when_repeated() -> None:
     assert await _told(ONE, NOBODY, NOBODY, ONE) == [ONE_MEMBER]
     assert await _told(ONE, NOBODY, NOBODY, NOBODY) == [ONE_MEMBER, frozenset()]
@@ -75,7 +88,8 @@ async def test_an_outage_is_logged_once_and_its_end_too(caplog: pytest.LogCaptur
     assert [record.message for record in caplog.records] == ["dns_failed", "dns_recovered"]
 
 
-async def test_look_ups_are_spread_around_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+async def _slept(monkeypatch: pytest.MonkeyPatch, *answers: Answer) -> list[float]:
+    """Return the seconds between look-ups that draw the least, the middle and the longest."""
     slept: list[float] = []
     sleep = asyncio.sleep
 
@@ -84,7 +98,7 @@ async def test_look_ups_are_spread_around_the_interval(monkeypatch: pytest.Monke
         await sleep(0)
 
     monkeypatch.setattr(asyncio, "sleep", record)
-    names = Names([ONE, ONE, ONE])
+    names = Names(answers)
     draws = iter([0.0, 0.5, 1.0])
     discovery = DnsDiscovery(
         "peers.example",
@@ -95,8 +109,17 @@ async def test_look_ups_are_spread_around_the_interval(monkeypatch: pytest.Monke
         jitter=lambda: next(draws),
     )
     task = asyncio.ensure_future(discovery.watch(lambda _: None))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await names.exhausted.wait()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    assert slept == pytest.approx([9.0, 10.0, 11.0])
+    return slept
+
+
+async def test_look_ups_are_spread_around_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await _slept(monkeypatch, ONE, ONE, ONE) == pytest.approx([9.0, 10.0, 11.0])
+
+
+async def test_the_first_answer_is_asked_for_more_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    away = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+    assert await _slept(monkeypatch, away, away, ONE) == pytest.approx([0.9, 1.0, 11.0])

@@ -32,7 +32,7 @@ async def test_the_members_are_those_of_any_source_and_only_changes_are_told() -
     one, two = Source(), Source()
     told: list[frozenset[PeerId]] = []
     task = asyncio.ensure_future(JoinedDiscovery([one, two]).watch(told.append))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await one.watched.wait()
         await two.watched.wait()
     one.tell()
