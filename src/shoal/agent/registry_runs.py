@@ -47,6 +47,7 @@ class RegistryRuns:
         self._from_registry = metrics.pieces_stored.labels(source="origin")
         self._tasks = Tasks()
         self._under_way: dict[tuple[BlobTag, int], asyncio.Task[None]] = {}
+        self._broken_off: set[asyncio.Task[None]] = set()  # by the swarm's order
 
     def __len__(self) -> int:
         return len(self._under_way)
@@ -65,12 +66,15 @@ class RegistryRuns:
         # have been followed by another of the same pieces.
         if self._under_way.get(key) is task:
             del self._under_way[key]
-            self._tell(on.RegistryEnded(*key, on.RegistryFault.FAILED))
+            fault = None if task in self._broken_off else on.RegistryFault.FAILED
+            self._tell(on.RegistryEnded(*key, fault))
+        self._broken_off.discard(task)
 
     def end(self, tag: BlobTag, first: int) -> None:
         """Break off a run that is no longer needed."""
         task = self._under_way.get((tag, first))
         if task is not None:
+            self._broken_off.add(task)
             task.cancel()
 
     async def stop(self) -> None:
@@ -97,8 +101,10 @@ class RegistryRuns:
             self._report(transfer, first, error)
             transfer.fail(f"cannot be stored: {error}")
         finally:
-            # Also when cancelled: the swarm waits for the end of everything it began. If it was
-            # because the pieces came from elsewhere, nothing has failed.
+            # Also when cancelled: the swarm waits for the end of everything it began. If it was by
+            # its order, or because the pieces came from elsewhere, nothing has failed.
+            if fault is not None and asyncio.current_task() in self._broken_off:
+                fault, result = None, "stopped"
             if not bitmap.run(first, count) & transfer.missing():
                 fault = None
             self._metrics.origin_requests.labels(result=result).inc()

@@ -358,7 +358,8 @@ async def test_the_end_of_a_run_that_is_broken_off_is_told_whenever_that_is(turn
         it.runs.end(TAG, 0)
         it.runs.end(TAG, 0)
         ended = await it.end()
-        assert (ended.tag, ended.first) == (TAG, 0)
+        assert ended == on.RegistryEnded(TAG, 0), "what was no longer needed has not failed"
+        assert it.count("shoal_leases_lost_total") == 0
         assert it.pieces() <= {0}
         it.runs.end(TAG, 0)  # harmless
 

@@ -123,8 +123,9 @@ class Metrics:
         self.origin_requests = self._counter(
             "shoal_origin_requests",
             "Requests to registries and their storage, by result; `denied` for 401 and 403, "
-            "`limited` for 429, `lied` for a wrong length, range or bytes.",
-            labels={"result": ("ok", "denied", "limited", "lied", "failed")},
+            "`limited` for 429, `lied` for a wrong length, range or bytes, `stopped` where the rest "
+            "was no longer needed.",
+            labels={"result": ("ok", "denied", "limited", "lied", "failed", "stopped")},
         )
         self.origin_bytes = self._counter(
             "shoal_origin_bytes",

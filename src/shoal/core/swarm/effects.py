@@ -53,7 +53,7 @@ class FetchFromRegistry:
 
 @dataclass(frozen=True, slots=True)
 class StopRegistryFetch:
-    """The rest of this fetch is no longer needed; still answered by RegistryEnded."""
+    """The rest of this fetch is no longer needed; answered by RegistryEnded, without a fault."""
 
     tag: BlobTag
     first: int

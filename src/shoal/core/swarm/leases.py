@@ -4,7 +4,7 @@
 #         believed for the blob, or because neither peers nor tracker have answered for long.
 # Rule 2: every lease granted is ended by a message: done, failed, denied or declined.
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shoal.core import bitmap
 from shoal.core.blob import BlobTag
@@ -27,6 +27,10 @@ REGISTRY_FAILURES_MOST = 3  # in a row and without any progress, before readers 
 RETRY_S = 0.25
 RETRY_DOUBLINGS_MOST = 5
 RETRY_AFTER_MOST_S = 3600.0
+# Leases of one tracker between two looks at the clock that lead to no fetch. Honest ones are few;
+# each answer may bring the next, so that beyond this nothing is answered, and they lapse.
+VAIN_LEASES_ANSWERED = 16
+VAIN_LEASES_PLENTY = 4  # after which no lease of the blob is asked for, for a while
 
 
 @dataclass(slots=True)
@@ -34,6 +38,11 @@ class Leases:
     """Announces, asks for leases, fetches under them, and looks after what makes no progress."""
 
     site: Site
+    vain: dict[PeerId, int] = field(default_factory=dict)  # leases that led to no fetch, lately
+
+    def ticked(self) -> None:
+        """Time has passed: whoever granted leases in vain may be answered again."""
+        self.vain.clear()
 
     def fetching(self, exchange: Exchange) -> bool:
         """Whether this exchange still wants to fetch anything at all."""
@@ -48,9 +57,12 @@ class Leases:
         a hand for long: a registry's trouble with one blob must not keep the others waiting.
         """
         since_s = self.site.now_s - self.site.policy.registry_stall_s
-        moving = sum(run.progress_s >= since_s for run in exchange.runs.values())
         asked_s = exchange.lease_asked_s
-        return moving + (asked_s is not None and asked_s >= since_s)
+        return self.moving(exchange) + (asked_s is not None and asked_s >= since_s)
+
+    def moving(self, exchange: Exchange) -> int:
+        """How many fetches of the blob from the registry do not hang."""
+        return len(exchange.runs) - self._stalled(exchange)
 
     def turn(self, exchange: Exchange) -> tuple[int, int]:
         """Where the blob stands among those that want a hand; the smallest comes first."""
@@ -127,7 +139,7 @@ class Leases:
         """
         first, count = message.first, message.count
         if exchange is None or tracker != exchange.tracker:
-            self._end(tracker, message.tag, first, 0, say.LeaseOutcome.DECLINED)
+            self._not_fetched(tracker, message, exchange)
             return
         if count < 1 or first + count > exchange.spec.pieces:
             self.site.leave_out(tracker, "leases pieces that the blob does not have")
@@ -141,17 +153,34 @@ class Leases:
         for other in exchange.runs.values():
             under_way |= bitmap.run(other.first, other.count)
         if not run & ~exchange.held:
-            self._end(tracker, message.tag, first, count)
+            self._not_fetched(tracker, message, exchange, done=count)
         elif not (asked or spare or stuck):
-            self._end(tracker, message.tag, first, 0, say.LeaseOutcome.DECLINED)
+            # Asked for as soon as a hand is free: whoever declines is called upon no more.
+            exchange.lease_refused_s = -1e9
+            self._not_fetched(tracker, message, exchange)
         elif not self.fetching(exchange) or run & under_way:
             # Under way since before a lease on it lapsed: asked for at once, it would be granted at
             # once again, and so without an end where this node is its own tracker.
-            again_s = self.site.now_s + self.site.policy.stall_s
-            exchange.retry_at_s = max(exchange.retry_at_s, again_s)
-            self._end(tracker, message.tag, first, 0, say.LeaseOutcome.DECLINED)
+            self._rest(exchange)
+            self._not_fetched(tracker, message, exchange)
         else:
             self._fetch(exchange, first, count, leased=True)
+
+    def _not_fetched(
+        self, tracker: PeerId, lease: say.LeaseGranted, exchange: Exchange | None, *, done: int = 0
+    ) -> None:
+        """Answer a lease under which nothing is fetched, unless there are too many of them."""
+        vain = self.vain[tracker] = self.vain.get(tracker, 0) + 1
+        if vain > VAIN_LEASES_PLENTY and exchange is not None:
+            self._rest(exchange)
+        if vain <= VAIN_LEASES_ANSWERED:
+            outcome = say.LeaseOutcome.DONE if done else say.LeaseOutcome.DECLINED
+            self._end(tracker, lease.tag, lease.first, done, outcome)
+
+    def _rest(self, exchange: Exchange) -> None:
+        """Ask for no lease of this blob for a moment."""
+        again_s = self.site.now_s + self.site.policy.stall_s
+        exchange.retry_at_s = max(exchange.retry_at_s, again_s)
 
     def refused(self, exchange: Exchange) -> None:
         """The tracker has no lease to give: every piece is on its way, or with a peer."""
@@ -211,7 +240,7 @@ class Leases:
             return say.LeaseOutcome.FAILED
         if run.done < run.count:
             # Somebody else was writing the same pieces; look again shortly whether they came.
-            exchange.retry_at_s = now_s + self.site.policy.stall_s
+            self._rest(exchange)
             return say.LeaseOutcome.DECLINED
         return say.LeaseOutcome.DONE
 

@@ -177,7 +177,7 @@ class Swarm:
     # --- leases -----------------------------------------------------------------------------
 
     def _lease_granted(self, peer: PeerId, message: say.LeaseGranted) -> None:
-        hands = sum(len(exchange.runs) for exchange in self.exchanges.values())
+        hands = sum(self.leases.moving(exchange) for exchange in self.exchanges.values())
         spare = hands < self.policy.registry_fetches
         self.leases.granted(peer, message, self.exchanges.get(message.tag), spare=spare)
         self.site.changed = True
@@ -239,6 +239,7 @@ class Swarm:
 
     def _blob_dropped(self, event: on.BlobDropped) -> None:
         self.holds.forget(event.tag)
+        self.uploads.dropped(event.tag)
         exchange = self.exchanges.pop(event.tag, None)
         told: set[PeerId] = set()
         if exchange is not None:
@@ -270,6 +271,7 @@ class Swarm:
         self._watched_s = now_s
         self.site.mesh()
         self.requests.ticked()
+        self.leases.ticked()
         self.site.tell(self.tracker.ticked(now_s=now_s))
         self.holds.ticked()
         for tag, exchange in list(self.exchanges.items()):

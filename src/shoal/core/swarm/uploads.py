@@ -50,6 +50,16 @@ class Uploads:
             self.queued -= len(queue)
         self.sending = {upload for upload in self.sending if upload[0] != peer}
 
+    def dropped(self, tag: BlobTag) -> None:
+        """The blob is here no more: forget the requests for it that have not begun."""
+        for peer, queue in list(self.queues.items()):
+            kept = deque(request for request in queue if request[0] != tag)
+            self.queued -= len(queue) - len(kept)
+            if kept:
+                self.queues[peer] = kept
+            else:
+                del self.queues[peer]
+
     def ended(self, peer: PeerId, tag: BlobTag, piece: int) -> None:
         """An upload is over; its slot is free."""
         self.sending.discard((peer, tag, piece))

@@ -477,3 +477,65 @@ def test_a_blob_that_other_blobs_leave_no_hand_for_awaits_its_turn() -> None:
     script.tell(on.BlobWanted(first), on.BlobWanted(second), on.BlobWanted(third))
     assert script.swarm.awaits_turn(third.tag, within_s=1.0)
     assert not script.swarm.awaits_turn(first.tag, within_s=1.0)
+
+
+def hanging(script: Script, *specs: BlobSpec) -> None:
+    """Let fetches of these blobs begin, and hang until they no longer count."""
+    for spec in specs:
+        script.hear("a", LeaseGranted(spec.tag, 0, 1))
+    script.wait(DEFAULT.registry_stall_s + 0.2)
+
+
+def test_fetches_that_hang_do_not_keep_a_node_from_a_lease_that_it_is_offered() -> None:
+    stuck = [blob_tracked_by("a", "b", "me", name=name) for name in ("one", "two")]
+    script = connected()
+    script.hear("a", LeaseNone(TAG))
+    script.tell(*map(on.BlobWanted, stuck))
+    hanging(script, *stuck)
+    assert do.FetchFromRegistry(TAG, 0, 1) in script.hear("a", LeaseGranted(TAG, 0, 1))
+
+
+def test_who_declines_for_want_of_a_hand_asks_as_soon_as_one_is_free() -> None:
+    other = blob_tracked_by("a", "b", "me", name="other")
+    script = connected()
+    script.hear("a", LeaseNone(TAG))
+    script.tell(on.BlobWanted(other))
+    for first in range(DEFAULT.registry_fetches):
+        script.hear("a", LeaseGranted(other.tag, first, 1))
+    assert endings(script.hear("a", LeaseGranted(TAG, 0, 1))) == [(0, 0, DECLINED)]
+    effects = script.tell(on.PieceStored(other.tag, 0, REGISTRY), on.RegistryEnded(other.tag, 0))
+    effects += script.tell(on.PieceStored(other.tag, 1, REGISTRY), on.RegistryEnded(other.tag, 1))
+    assert LeaseWanted(TAG) in said(effects, to="a")
+
+
+def exchanged(script: Script, grant: LeaseGranted, *, most: int = 1000) -> int:
+    """Let the tracker answer each end of a lease, and each wish for one, by the same lease."""
+    count, answers = 0, said(script.hear("a", grant), to="a")
+    while answers and count < most:
+        count += 1
+        again = [m for m in answers if isinstance(m, LeaseEnded | LeaseWanted)]
+        answers = [a for _ in again for a in said(script.hear("a", grant), to="a")]
+    return count
+
+
+@pytest.mark.parametrize("held", [0, 0b11])
+def test_leases_that_are_of_no_use_are_not_answered_without_an_end(held: int) -> None:
+    script = connected(held=held)
+    if not held:
+        script.hear("a", LeaseGranted(TAG, 0, 2))
+    assert exchanged(script, LeaseGranted(TAG, 0, 2)) < 50
+    script.wait(0.5)
+    assert exchanged(script, LeaseGranted(TAG, 0, 2)) < 50, "nor a moment later"
+
+
+def test_leases_of_a_blob_that_is_not_wanted_are_not_answered_without_an_end() -> None:
+    script = connected()
+    assert exchanged(script, LeaseGranted(blob(name="other").tag, 0, 2)) < 50
+
+
+def test_a_node_that_is_its_own_tracker_and_whose_registry_hangs_comes_to_an_end() -> None:
+    # The lease lapses while its fetch hangs, is granted anew, and declined: at once, each time.
+    script = Script("me")
+    script.tell(on.BlobWanted(SPEC))
+    effects = script.wait(4.0)
+    assert len([e for e in effects if isinstance(e, do.FetchFromRegistry)]) <= 4

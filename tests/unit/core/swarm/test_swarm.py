@@ -46,6 +46,14 @@ def test_a_dropped_blob_is_left_everywhere() -> None:
     assert script.swarm.exchanges == {}
 
 
+def test_what_is_queued_of_a_dropped_blob_is_sent_to_nobody() -> None:
+    script = holding()
+    script.hear("b", Join(SPEC, 0))
+    script.hear("b", *(Request(TAG, piece) for piece in range(5)))
+    script.tell(on.BlobDropped(TAG))
+    assert script.tell(on.UploadEnded(B, TAG, 0)) == []
+
+
 def test_what_is_fetched_of_a_dropped_blob_is_stopped() -> None:
     script = wanting()
     script.hear("a", LeaseGranted(TAG, 3, 2))

@@ -55,6 +55,20 @@ def test_a_peer_that_is_being_served_waits_for_one_that_is_not() -> None:
     assert served(uploads) == [(B, 3)]
 
 
+def test_requests_for_a_blob_that_is_dropped_are_forgotten_and_no_others() -> None:
+    uploads = Uploads(POLICY)
+    for piece in (1, 2, 3):
+        uploads.ask(A, TAG, piece)
+    uploads.ask(A, OTHER, 4)
+    uploads.ask(B, TAG, 5)
+    assert uploads.next() == (A, TAG, 1)
+    uploads.dropped(TAG)
+    uploads.check()
+    assert uploads.next() == (A, OTHER, 4)
+    uploads.ended(A, TAG, 1)
+    assert uploads.next() is None
+
+
 def test_asking_twice_for_a_piece_that_waits_is_asking_once() -> None:
     uploads = Uploads(POLICY)
     assert uploads.ask(A, TAG, 1)
