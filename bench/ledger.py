@@ -10,132 +10,27 @@ A benchmark is a module of this folder with a `main() -> int`:
 
 `./dev bench warm` runs it. The figure is the median of its runs and is judged by that; a worst run
 beyond the bound is shown beside it, and every run is in `bench/results/warm.json`.
+
+A benchmark of several configurations gives each a ledger with a `section`, and ends with
+`finish_all`: its results page then has a section for each, and keeps those of other runs.
 """
 
 import argparse
 import json
-import statistics
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, Self, TextIO
+from typing import Any, TextIO
 
+from bench.figure import Figure
 from bench.machine import Commit, Machine, this_commit, this_machine
+from bench.pages import Measured, table, write
+
+__all__ = ["RESULTS", "Figure", "Ledger", "finish_all", "parser"]
 
 RESULTS = Path(__file__).parent / "results"
-
-Wanted = Literal["at most", "at least", "shown"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """One measured number: the median of its runs, beside the bound it has to keep.
-
-    Make it with `at_most`, `at_least` or `shown`, which see to `value` and `ok`.
-
-    Attributes:
-        name: Says what was measured, in snake_case, as in the issue that asks for it.
-        value: The median of `runs`, in `unit`.
-        worst: The run furthest on the wrong side, in `unit`.
-        bound: What `value` is held to, in `unit`; None where the figure is only shown.
-        ok: Whether `value` keeps `bound`; True where there is none to miss.
-        unit: For example "x ideal", "MiB" or "s"; "" for a plain number.
-        wanted: Which side of the bound is the right one.
-        runs: Every run, in order of time, in `unit`.
-        note: What a reader has to know to read the number rightly; may be empty.
-    """
-
-    name: str
-    value: float
-    worst: float
-    bound: float | None
-    ok: bool
-    unit: str
-    wanted: Wanted
-    runs: tuple[float, ...]
-    note: str = ""
-
-    @classmethod
-    def at_most(
-        cls, name: str, runs: Sequence[float], *, bound: float, unit: str = "", note: str = ""
-    ) -> Self:
-        """Make a figure whose median may not lie above `bound`.
-
-        Raises:
-            ValueError: There is no run.
-        """
-        value, worst = _median(name, runs), max(runs)
-        return cls(
-            name=name,
-            value=value,
-            worst=worst,
-            bound=bound,
-            ok=value <= bound,
-            unit=unit,
-            wanted="at most",
-            runs=tuple(runs),
-            note=note,
-        )
-
-    @classmethod
-    def at_least(
-        cls, name: str, runs: Sequence[float], *, bound: float, unit: str = "", note: str = ""
-    ) -> Self:
-        """Make a figure whose median may not lie below `bound`.
-
-        Raises:
-            ValueError: There is no run.
-        """
-        value, worst = _median(name, runs), min(runs)
-        return cls(
-            name=name,
-            value=value,
-            worst=worst,
-            bound=bound,
-            ok=value >= bound,
-            unit=unit,
-            wanted="at least",
-            runs=tuple(runs),
-            note=note,
-        )
-
-    @classmethod
-    def shown(cls, name: str, runs: Sequence[float], *, unit: str = "", note: str = "") -> Self:
-        """Make a figure that has no bound: something to compare with. Less counts as better.
-
-        Raises:
-            ValueError: There is no run.
-        """
-        value = _median(name, runs)
-        return cls(
-            name=name,
-            value=value,
-            worst=max(runs),
-            bound=None,
-            ok=True,
-            unit=unit,
-            wanted="shown",
-            runs=tuple(runs),
-            note=note,
-        )
-
-    @property
-    def worst_ok(self) -> bool:
-        """Whether the worst run keeps the bound too."""
-        if self.bound is None:
-            return True
-        return self.worst <= self.bound if self.wanted == "at most" else self.worst >= self.bound
-
-    @property
-    def verdict(self) -> str:
-        """The word that stands beside the bound."""
-        if self.bound is None:
-            return ""
-        if not self.ok:
-            return "MISSED"
-        return "ok" if self.worst_ok else "ok, worst run missed"
 
 
 @dataclass(slots=True)
@@ -146,14 +41,20 @@ class Ledger:
         name: The benchmark's name, as `./dev bench` takes it.
         question: What it answers, in one sentence.
         command: What to type to run it again. By default what was typed.
+        section: The configuration, where a benchmark has several.
+        summary: Names of the figures that the page's table of all sections shows.
         notes: Paragraphs for the results page: set-up, what stands beside the figures.
+        details: Whatever else of each run goes into the JSON.
     """
 
     name: str
     question: str = ""
     command: str = ""
+    section: str = ""
+    summary: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
+    details: list[Mapping[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if not self.command:
@@ -182,105 +83,83 @@ class Ledger:
         commit: Commit | None = None,
         machine: Machine | None = None,
     ) -> int:
-        """Print the figures, write them to `results`, and say how the process should exit.
+        """Print the figures, write them down, say how the process should exit; see `finish_all`."""
+        return finish_all([self], args, out=out, results=results, commit=commit, machine=machine)
 
-        Args:
-            args: What `parser` parsed.
-            out: Where to print; standard output by default.
-            results: The folder that receives `NAME.md` and `NAME.json`.
-            commit: Which code was measured; by default asked of git.
-            machine: What it ran on; by default this machine.
-
-        Returns:
-            0, or 1 if a bound was missed and `--strict` was given.
-        """
-        out = sys.stdout if out is None else out
-        commit = this_commit() if commit is None else commit
-        machine = this_machine() if machine is None else machine
-        when = datetime.now(UTC).replace(microsecond=0)
-
-        print(self._table(), file=out)
-        if args.write:
-            results.mkdir(parents=True, exist_ok=True)
-            page, data = results / f"{self.name}.md", results / f"{self.name}.json"
-            page.write_text(self._page(when, commit, machine), encoding="utf-8")
-            data.write_text(self._data(when, commit, machine), encoding="utf-8")
-            print(f"\nWritten to {results.name}/{page.name} and {data.name}", file=out)
-        if args.json:
-            print(self.last_line(), file=out, flush=True)
-        missed = any(not figure.ok for figure in self.figures)
-        return 1 if missed and args.strict else 0
-
-    def last_line(self) -> str:
-        """Return the figures as the one line of JSON that scripts read."""
-        figures = [
-            {"name": f.name, "value": f.value, "bound": f.bound, "ok": f.ok} for f in self.figures
-        ]
-        return json.dumps({"bench": self.name, "figures": figures})
-
-    def _rows(self) -> list[tuple[str, str, str, str, str]]:
-        return [
-            (
-                figure.name,
-                _number(figure.value, figure.unit),
-                _number(figure.worst, figure.unit) if len(figure.runs) > 1 else "",
-                f"{figure.wanted} {_number(figure.bound, figure.unit)}"
-                if figure.bound is not None
-                else "",
-                figure.verdict,
-            )
-            for figure in self.figures
-        ]
-
-    def _table(self) -> str:
-        rows = [("figure", "median", "worst", "bound", ""), *self._rows()]
+    def table(self) -> str:
+        """Return the figures for a terminal."""
+        rows = [("figure", "median", "worst", "bound", ""), *table(self.figures)]
         widths = [max(len(row[column]) for row in rows) for column in range(5)]
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
             for row in rows
         ]
-        return "\n".join([f"{self.name}: {self.question}".rstrip(": "), *lines])
+        return "\n".join([f"{self.name}: {self.section or self.question}".rstrip(": "), *lines])
 
-    def _page(self, when: datetime, commit: Commit, machine: Machine) -> str:
-        lines = [f"# {self.name}", ""]
-        if self.question:
-            lines += [self.question, ""]
-        lines += ["| figure | median | worst | bound | |", "|---|---|---|---|---|"]
-        lines += ["| " + " | ".join(row) + " |" for row in self._rows()]
-        lines.append("")
-        for paragraph in self.notes:
-            lines += [paragraph, ""]
-        lines += [f"- `{figure.name}`: {figure.note}" for figure in self.figures if figure.note]
-        lines += ["", "## Every run", ""]
-        lines += [
-            f"- `{figure.name}`" + (f" ({figure.unit})" if figure.unit else "") + ": "
-            f"{', '.join(_number(run, '') for run in figure.runs)}"
-            for figure in self.figures
-        ]
-        lines += [
-            "",
-            "## How it was measured",
-            "",
-            f"- date: {when.isoformat()}",
-            f"- commit: {commit}",
-            f"- command: `{self.command}`",
-            f"- machine: {machine}",
-            "",
-        ]
-        return "\n".join(lines).replace("\n\n\n", "\n\n")
+    def measured(self, when: datetime, commit: Commit, machine: Machine) -> Measured:
+        """Return all of it as it is kept."""
+        return Measured(
+            bench=self.name,
+            question=self.question,
+            section=self.section,
+            date=when.isoformat(),
+            commit=commit,
+            command=self.command,
+            machine=machine,
+            figures=tuple(self.figures),
+            notes=tuple(self.notes),
+            summary=self.summary,
+            details=tuple(self.details),
+        )
 
-    def _data(self, when: datetime, commit: Commit, machine: Machine) -> str:
-        document = {
-            "bench": self.name,
-            "question": self.question,
-            "date": when.isoformat(),
-            "commit": asdict(commit),
-            "command": self.command,
-            "machine": asdict(machine),
-            "figures": [asdict(figure) for figure in self.figures],
-            "notes": self.notes,
-        }
-        return json.dumps(document, indent=2) + "\n"
+
+def finish_all(
+    ledgers: Sequence[Ledger],
+    args: argparse.Namespace,
+    *,
+    out: TextIO | None = None,
+    results: Path = RESULTS,
+    commit: Commit | None = None,
+    machine: Machine | None = None,
+) -> int:
+    """Print the figures of one benchmark, write them to `results`, say how the process should exit.
+
+    Args:
+        ledgers: At least one; if they are several, each has a section of its own.
+        args: What `parser` parsed.
+        out: Where to print; standard output by default.
+        results: The folder that receives `NAME.md` and `NAME.json`.
+        commit: Which code was measured; by default asked of git.
+        machine: What it ran on; by default this machine.
+
+    Returns:
+        0, or 1 if a bound was missed and `--strict` was given.
+    """
+    out = sys.stdout if out is None else out
+    commit = this_commit() if commit is None else commit
+    machine = this_machine() if machine is None else machine
+    when = datetime.now(UTC).replace(microsecond=0)
+
+    print("\n\n".join(ledger.table() for ledger in ledgers), file=out)
+    if args.write:
+        page, data = write([x.measured(when, commit, machine) for x in ledgers], results)
+        print(f"\nWritten to {results.name}/{page.name} and {data.name}", file=out)
+    if args.json:
+        print(last_line(ledgers), file=out, flush=True)
+    missed = any(not figure.ok for ledger in ledgers for figure in ledger.figures)
+    return 1 if missed and args.strict else 0
+
+
+def last_line(ledgers: Sequence[Ledger]) -> str:
+    """Return the figures as the one line of JSON that scripts read."""
+    figures: list[dict[str, object]] = []
+    for ledger in ledgers:
+        section = {"section": ledger.section} if ledger.section else {}
+        figures += [
+            {**section, "name": f.name, "value": f.value, "bound": f.bound, "ok": f.ok}
+            for f in ledger.figures
+        ]
+    return json.dumps({"bench": ledgers[0].name, "figures": figures})
 
 
 def parser(description: str | None, *, runs: int = 5) -> argparse.ArgumentParser:
@@ -312,15 +191,3 @@ def _at_least_one(text: str) -> int:
     if count < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
     return count
-
-
-def _median(name: str, runs: Sequence[float]) -> float:
-    if not runs:
-        raise ValueError(f"{name} was never measured")
-    return statistics.median(runs)
-
-
-def _number(value: float, unit: str) -> str:
-    # Three digits that count: more would claim a precision that five runs do not have.
-    text = f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    return f"{text} {unit}".rstrip()

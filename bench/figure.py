@@ -1,0 +1,130 @@
+"""One measured number beside the bound that it has to keep."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Self
+
+Wanted = Literal["at most", "at least", "shown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One measured number: the median of its runs, beside the bound it has to keep.
+
+    Make it with `at_most`, `at_least` or `shown`, which see to `value` and `ok`.
+
+    Attributes:
+        name: Says what was measured, in snake_case, as in the issue that asks for it.
+        value: The median of `runs`, in `unit`.
+        worst: The run furthest on the wrong side, in `unit`.
+        bound: What `value` is held to, in `unit`; None where the figure is only shown.
+        ok: Whether `value` keeps `bound`; True where there is none to miss.
+        unit: For example "x ideal", "MiB" or "s"; "" for a plain number.
+        wanted: Which side of the bound is the right one.
+        runs: Every run, in order of time, in `unit`.
+        note: What a reader has to know to read the number rightly; may be empty.
+    """
+
+    name: str
+    value: float
+    worst: float
+    bound: float | None
+    ok: bool
+    unit: str
+    wanted: Wanted
+    runs: tuple[float, ...]
+    note: str = ""
+
+    @classmethod
+    def at_most(
+        cls, name: str, runs: Sequence[float], *, bound: float, unit: str = "", note: str = ""
+    ) -> Self:
+        """Make a figure whose median may not lie above `bound`.
+
+        Raises:
+            ValueError: There is no run.
+        """
+        value, worst = _median(name, runs), max(runs)
+        return cls(
+            name=name,
+            value=value,
+            worst=worst,
+            bound=bound,
+            ok=value <= bound,
+            unit=unit,
+            wanted="at most",
+            runs=tuple(runs),
+            note=note,
+        )
+
+    @classmethod
+    def at_least(
+        cls, name: str, runs: Sequence[float], *, bound: float, unit: str = "", note: str = ""
+    ) -> Self:
+        """Make a figure whose median may not lie below `bound`.
+
+        Raises:
+            ValueError: There is no run.
+        """
+        value, worst = _median(name, runs), min(runs)
+        return cls(
+            name=name,
+            value=value,
+            worst=worst,
+            bound=bound,
+            ok=value >= bound,
+            unit=unit,
+            wanted="at least",
+            runs=tuple(runs),
+            note=note,
+        )
+
+    @classmethod
+    def shown(cls, name: str, runs: Sequence[float], *, unit: str = "", note: str = "") -> Self:
+        """Make a figure that has no bound: something to compare with. Less counts as better.
+
+        Raises:
+            ValueError: There is no run.
+        """
+        value = _median(name, runs)
+        return cls(
+            name=name,
+            value=value,
+            worst=max(runs),
+            bound=None,
+            ok=True,
+            unit=unit,
+            wanted="shown",
+            runs=tuple(runs),
+            note=note,
+        )
+
+    @property
+    def worst_ok(self) -> bool:
+        """Whether the worst run keeps the bound too."""
+        if self.bound is None:
+            return True
+        return self.worst <= self.bound if self.wanted == "at most" else self.worst >= self.bound
+
+    @property
+    def verdict(self) -> str:
+        """The word that stands beside the bound."""
+        if self.bound is None:
+            return ""
+        if not self.ok:
+            return "MISSED"
+        return "ok" if self.worst_ok else "ok, worst run missed"
+
+
+def _median(name: str, runs: Sequence[float]) -> float:
+    if not runs:
+        raise ValueError(f"{name} was never measured")
+    return statistics.median(runs)
+
+
+def number(value: float, unit: str) -> str:
+    """Return a number with its unit, as pages show it."""
+    # Three digits that count: more would claim a precision that five runs do not have.
+    text = f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{text} {unit}".rstrip()
