@@ -14,7 +14,7 @@ from shoal.core.membership.placement import ranked
 from shoal.core.peer import PeerId
 from shoal.core.swarm import events as on
 from shoal.core.swarm.policy import DEFAULT
-from shoal.core.wire.messages import LeaseGranted
+from shoal.core.wire.messages import Introduce, LeaseGranted, LeaseNone
 from shoal.testing.swarm_script import blob
 from shoal.testing.swarm_world import Node, World
 
@@ -271,6 +271,22 @@ def test_where_the_registry_denies_everyone_clients_hear_of_it_soon() -> None:
     assert it.registry_bytes == 0
 
 
+@pytest.mark.parametrize("fault", ["dead", "mute", "dead later"])
+def test_a_denied_node_whose_one_peer_is_of_no_use_gives_up_soon(fault: str) -> None:
+    for number in range(6):
+        it, specs = world(2), image(16 * MIB, name=f"image {number}")
+        node, other = it.live
+        it.nodes[node].denied = True
+        it.nodes[other].mute = fault == "mute"
+        it.want(node, specs[0])
+        it.want(other, specs[0])
+        if fault != "mute":
+            at_s = 0.2 if fault == "dead" else 1.0
+            it.after(at_s, lambda it=it, other=other: it.kill(other, noticed_s=4.0))  # type: ignore[misc]
+        it.run(until_s=60, done=lambda it=it, node=node: bool(it.nodes[node].gave_up))  # type: ignore[misc]
+        assert it.now_s <= 11.0
+
+
 # --- nodes that do not do their part ----------------------------------------------------------
 
 
@@ -360,6 +376,34 @@ class SilentTracker(World):
         """Let nothing out of it."""
         if source != self.silent:
             super().post(source, target, event)
+
+
+class RefusingTracker(World):
+    """A world in which one node, as a tracker, says that there is nothing to lease."""
+
+    liar: PeerId | None = None
+
+    def post(self, source: PeerId, target: PeerId, event: on.MessageArrived) -> None:
+        """Turn what it grants into a refusal, and introduce nobody."""
+        message = event.message
+        if source == self.liar and isinstance(message, Introduce):
+            return
+        if source == self.liar and isinstance(message, LeaseGranted):
+            event = on.MessageArrived(source, LeaseNone(message.tag))
+        super().post(source, target, event)
+
+
+@pytest.mark.parametrize("nodes", [2, 5])
+def test_a_tracker_that_only_refuses_costs_a_few_seconds(nodes: int) -> None:
+    it = RefusingTracker(nodes=nodes, rate_bytes_per_s=RATE, registry_bytes_per_s=RATE)
+    specs = image(16 * MIB)
+    it.liar = tracker(it, specs[0])
+    others = [name for name in it.live if name != it.liar]
+    for name in others:
+        it.want(name, specs[0])
+    it.run(until_s=60, done=lambda: all(it.nodes[name].finished_s for name in others))
+    assert it.now_s <= 1.3 * ideal_s(specs) + 5.0
+    assert copies(it, specs) <= 1.1
 
 
 def test_a_tracker_that_says_nothing_is_replaced_in_time() -> None:

@@ -64,6 +64,8 @@ class Exchange:
     alone: bool = False  # peers are not believed for this blob: registry only
     denied: bool = False  # the registry refuses every credential of this node
     tracker: PeerId | None = None
+    led_s: float = -1e9  # since when it is this one, or when it last led to a lease
+    shunned: set[PeerId] = field(default_factory=set)  # trackers that led to nothing
     left: tuple[PeerId, float] | None = None  # the tracker before, and when it was lost
     announced_s: float = -1e9
     heard_s: float = -1e9  # when the tracker last answered about this blob

@@ -19,7 +19,7 @@ from shoal.core.wire import messages as say
 # While its tracker says that others are at work, a blob may be late on a slow link.
 GIVE_UP_FACTOR_WHEN_LED = 4
 # A node that the registry denies waits for peers while its tracker says that others are at work;
-# if it does not, only so many times a lease's patience: its client must authenticate anew.
+# if it does not, only so many times a lease's patience.
 DENIED_PATIENCE = 1.5
 REGISTRY_FAILURES_MOST = 3  # in a row and without any progress, before readers are told
 # A registry that fails is asked again after half a second, twice as long after each failure in a
@@ -77,7 +77,8 @@ class Leases:
         tracker = exchange.tracker
         fresh = tracker is None
         if tracker is None:
-            tracker = exchange.tracker = self.site.tracker_of(exchange.spec.tag)
+            tracker = self.site.tracker_of(exchange.spec.tag, without=exchange.shunned)
+            exchange.tracker, exchange.led_s = tracker, self.site.now_s
             exchange.lease_asked_s = None  # whoever was asked before is not who is asked now
             exchange.lease_refused_s = -1e9
         if not self.site.reachable(tracker):
@@ -85,7 +86,9 @@ class Leases:
             exchange.announced_s = -1e9
             return
         policy, now_s = self.site.policy, self.site.now_s
-        if not fresh and now_s - exchange.announced_s <= policy.announce_interval_s:
+        lone = not (exchange.neighbours or exchange.introduced) and len(self.site.members) > 1
+        interval_s = policy.lone_announce_interval_s if lone else policy.announce_interval_s
+        if not fresh and now_s - exchange.announced_s <= interval_s:
             return
         known_before = exchange.announced_s > 0 or exchange.held != 0
         sought = policy.neighbours - len(exchange.neighbours) - len(exchange.introduced)
@@ -210,6 +213,8 @@ class Leases:
             return
         for piece in range(run.first, run.first + run.count):
             exchange.unask(piece, REGISTRY)
+        if run.leased:
+            exchange.led_s = self.site.now_s
         outcome = self._outcome(exchange, run, event)
         if run.leased and exchange.tracker is not None:
             retry_s = min(event.retry_after_s, RETRY_AFTER_MOST_S)
@@ -249,7 +254,7 @@ class Leases:
         if exchange.complete or not self.fetching(exchange):
             return
         if exchange.tracker is not None and not self.site.reachable(exchange.tracker):
-            self.site.dial_successor(exchange.spec.tag)
+            self.site.dial_successor(exchange.spec.tag, without=exchange.shunned)
         now_s, policy = self.site.now_s, self.site.policy
         silent_s = now_s - exchange.progress_s
         if self._must_wait_too_long(exchange, silent_s):
@@ -259,12 +264,17 @@ class Leases:
                 f"the registry asks to be left alone for {wait_s:.0f} s and no peer has it",
             )
             return
+        if self._is_led_nowhere(exchange):
+            self._lead_on(exchange)
+            return
         if silent_s <= policy.lease_patience_s:
             return
         led = now_s - exchange.heard_s <= policy.lease_patience_s
         patience_s = policy.give_up_s * (GIVE_UP_FACTOR_WHEN_LED if led else 1)
-        if exchange.denied and not led:
-            patience_s = DENIED_PATIENCE * policy.lease_patience_s
+        if exchange.denied:
+            # Its client must authenticate anew. A tracker cannot see that whoever is at work sends
+            # nothing to this node, so what it says is believed for as long as others wait.
+            patience_s = policy.give_up_s if led else DENIED_PATIENCE * policy.lease_patience_s
         first, _ = bitmap.lowest_run(exchange.missing, longest=1)
         if silent_s > patience_s:
             self.give_up(exchange, f"no progress for {silent_s:.0f} s from peers or registry")
@@ -293,6 +303,36 @@ class Leases:
             and not exchange.in_flight
             and not any(n.held & exchange.missing for n in exchange.neighbours.values())
         )
+
+    def _is_led_nowhere(self, exchange: Exchange) -> bool:
+        """Whether the tracker has brought neither a lease nor a neighbour that does anything."""
+        tracker, now_s = exchange.tracker, self.site.now_s
+        return (
+            tracker is not None
+            and tracker != self.site.me
+            and self.site.reachable(tracker)
+            and not exchange.denied
+            and not exchange.runs
+            and now_s >= exchange.retry_at_s
+            and now_s - max(exchange.progress_s, exchange.led_s)
+            > self.site.policy.lone_patience_s
+            and all(n.silences for n in exchange.neighbours.values())
+        )
+
+    def _lead_on(self, exchange: Exchange) -> None:
+        """Tell the tracker that it leads nowhere; if it was told and still does, ask the next."""
+        policy, now_s = self.site.policy, self.site.now_s
+        tracker = exchange.tracker
+        if tracker is None:
+            return
+        if exchange.stuck_said_s < max(exchange.progress_s, exchange.led_s):
+            exchange.stuck_said_s = now_s
+            first, _ = bitmap.lowest_run(exchange.missing, longest=1)
+            self.site.send(tracker, say.LeaseWanted(exchange.spec.tag, first))
+        elif now_s - exchange.stuck_said_s > policy.stall_s:
+            exchange.shunned.add(tracker)
+            exchange.tracker = exchange.left = None
+            exchange.heard_s = -1e9
 
     def _in_line(self, exchange: Exchange) -> bool:
         """Whether a neighbour that was asked for this blob is sending pieces of any."""

@@ -71,6 +71,13 @@ class Policy:
     hold_announce_interval_s: float = 240.0
     """The same for a node that has the whole blob."""
 
+    lone_announce_interval_s: float = 1.0
+    """The same for a node that has no neighbour for the blob: it may have been too early."""
+
+    lone_patience_s: float = 2.0
+    """A tracker that has led a node without neighbours to nothing for so long is told so; after
+    `stall_s` more the next is asked. Together a third of what clients wait for."""
+
     takeover_grace_s: float = 1.0
     """How long a tracker that takes over waits for others to announce before it leases."""
 

@@ -1,6 +1,7 @@
 """This node among its site's members: who is connected, who is left alone, what is said to whom."""
 
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from shoal.core.blob import BlobTag
@@ -81,13 +82,15 @@ class Site:
             if peer != self.me and not self.left_alone(peer):
                 self.connect(peer)
 
-    def dial_successor(self, tag: BlobTag) -> None:
+    def dial_successor(self, tag: BlobTag, *, without: Collection[PeerId] = ()) -> None:
         """The blob's tracker does not answer: dial the next in line, to be there in time.
 
         A dial to a dead node takes seconds to fail. If members were tried one after the other, the
         first would be given another chance before the last was asked for the first time.
         """
         for peer in ranked(tag, self.members):
+            if peer in without:
+                continue
             if self.reachable(peer):
                 return
             if self.left_alone(peer):
@@ -115,9 +118,9 @@ class Site:
         for peer, message in replies:
             self.send(peer, message)
 
-    def tracker_of(self, tag: BlobTag) -> PeerId:
+    def tracker_of(self, tag: BlobTag, *, without: Collection[PeerId] = ()) -> PeerId:
         """Return the best member that is not left alone; this node itself never is."""
         for peer in ranked(tag, self.members):
-            if peer == self.me or not self.left_alone(peer):
+            if peer == self.me or not (peer in without or self.left_alone(peer)):
                 return peer
         return self.me

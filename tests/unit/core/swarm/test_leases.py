@@ -85,11 +85,18 @@ def test_a_node_that_tracks_its_own_blob_needs_no_message() -> None:
 
 def test_what_is_held_is_told_again_every_few_seconds() -> None:
     script = connected()
+    script.hear("b", Join(SPEC, 0))
     script.tell(piece(3, B))
     effects = script.wait(DEFAULT.announce_interval_s + 0.2)
     (again,) = [m for m in said(effects, to="a") if isinstance(m, Announce)]
     assert again.held == 0b1000
     assert not again.takeover
+
+
+def test_who_has_no_neighbour_is_soon_announced_again() -> None:
+    # Whoever has the blob may have told the tracker only now.
+    effects = connected().wait(DEFAULT.lone_announce_interval_s + 0.2)
+    assert len([m for m in said(effects, to="a") if isinstance(m, Announce)]) == 1
 
 
 def test_fewer_peers_are_sought_the_more_there_are() -> None:
@@ -118,6 +125,7 @@ def test_a_new_tracker_is_asked_for_leases_whatever_the_old_one_refused() -> Non
 def test_a_tracker_whose_connection_broke_and_stands_again_is_the_tracker_still() -> None:
     # The others never lost it: with two trackers every piece would be leased twice.
     script = connected()
+    script.hear("b", Join(SPEC, 0))
     assert do.Connect(A) in script.tell(on.PeerLost(A))
     assert [type(m) for m in said(script.connect("a"), to="a")] == [Announce, LeaseWanted]
     assert said(script.wait(6.0), to="b") == []
@@ -147,6 +155,7 @@ def test_a_lease_is_ended_when_all_of_it_came() -> None:
 
 def test_the_tracker_hears_of_every_piece_and_now_and_then_of_bytes() -> None:
     script = leased(0, 3)
+    script.hear("b", Join(SPEC, 0))
     progress = on.PieceProgressed(TAG, 0, REGISTRY)
     assert said(script.tell(progress, after_s=0.5), to="a") == []
     assert said(script.tell(progress, after_s=0.6), to="a") == [LeaseProgress(TAG, 0, 0)]
@@ -329,6 +338,7 @@ def test_a_blob_is_not_stuck_while_the_neighbour_it_waits_for_sends_another() ->
 
 def test_a_blob_that_others_are_at_work_on_is_waited_for_longer() -> None:
     script = connected()
+    script.hear("b", Join(SPEC, 0))
     for _ in range(30):
         script.hear("a", LeaseNone(TAG))
         assert not gave_up(script.wait(1.0))
@@ -344,8 +354,56 @@ def test_without_a_word_from_the_tracker_the_registry_is_asked_without_a_lease()
     assert endings(script.tell(piece(0), on.RegistryEnded(TAG, 0))) == []
 
 
+def waits(script: Script, *, most_s: float = 20.0) -> tuple[float, float]:
+    """Let the tracker refuse all leases; return when it is told of that, and when another asked."""
+    told_s = asked_s = -1.0
+    for tenths in range(int(10 * most_s)):
+        effects = script.wait(0.1)
+        for message in said(effects, to="a"):
+            if isinstance(message, LeaseWanted):
+                script.hear("a", LeaseNone(TAG))
+                told_s = tenths / 10 if told_s < 0 and message.stuck_piece >= 0 else told_s
+        if asked_s < 0 and LeaseWanted(TAG) in said(effects, to="b"):
+            asked_s = tenths / 10
+    return told_s, asked_s
+
+
+def test_a_tracker_that_leads_nowhere_is_told_and_then_done_without() -> None:
+    script = connected()
+    script.hear("a", LeaseNone(TAG))
+    told_s, asked_s = waits(script, most_s=5.0)
+    assert 1.5 < told_s < asked_s < 3.5
+
+
+def test_a_tracker_that_leads_only_to_who_sends_nothing_is_done_without_too() -> None:
+    script = connected()
+    script.hear("a", LeaseNone(TAG))
+    script.hear("b", Join(SPEC, 0xFF))
+    _, asked_s = waits(script, most_s=5.0)
+    assert 0 < asked_s < 4.5
+
+
+def test_a_tracker_is_not_done_without_while_a_neighbour_may_be_at_work() -> None:
+    script = connected()
+    script.hear("a", LeaseNone(TAG))
+    script.hear("b", Join(SPEC, 0))
+    _, asked_s = waits(script, most_s=10.0)
+    assert asked_s < 0
+
+
+def test_a_tracker_that_is_done_without_is_not_gone_back_to() -> None:
+    script = connected()
+    script.hear("a", LeaseNone(TAG))
+    waits(script, most_s=5.0)
+    effects = script.tell(on.PeerLost(B), on.PeerLost(A)) + script.connect("a")
+    effects += script.wait(DEFAULT.takeover_grace_s + 0.2)
+    assert said(effects, to="a") == []
+    assert [e for e in effects if isinstance(e, do.FetchFromRegistry)], "this node is the next"
+
+
 def test_a_blob_without_any_progress_is_given_up_in_time_for_the_client_to_ask_elsewhere() -> None:
     script = connected()
+    script.hear("b", Join(SPEC, 0))
     script.wait(5.0)
     script.hear("a", LeaseGranted(TAG, 0, 1))  # and the registry says nothing
     assert gave_up(script.wait(DEFAULT.give_up_s - 5.0 + 0.3))
@@ -400,9 +458,11 @@ def test_a_denied_node_asks_for_no_lease_and_waits_for_its_peers() -> None:
 
 def test_a_denied_node_waits_while_its_tracker_says_that_others_are_at_work() -> None:
     script = denied()
-    for _ in range(20):
+    for _ in range(8):
         script.hear("a", LeaseNone(TAG))
         assert not gave_up(script.wait(1.0))
+    script.hear("a", LeaseNone(TAG))
+    assert gave_up(script.wait(1.5)), "and no longer than others do"
 
 
 def test_a_denied_node_for_which_nobody_works_gives_up_soon() -> None:
