@@ -11,31 +11,35 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
 from shoal import __version__
-from shoal.adapters.discovery.dns import DnsDiscovery
-from shoal.adapters.discovery.joined import JoinedDiscovery
-from shoal.adapters.discovery.static import StaticDiscovery
 from shoal.adapters.origin.client import OriginClient
 from shoal.adapters.origin.config import RegistryConfig
+from shoal.adapters.origin.known import KnownRegistries
 from shoal.adapters.store.containerd_content import ContainerdContent
 from shoal.adapters.store.disk import DiskStore
 from shoal.adapters.store.with_containerd import WithContainerd
 from shoal.adapters.telemetry.front_meter import FrontMeter
+from shoal.adapters.telemetry.logs import set_level
 from shoal.adapters.telemetry.metrics import Levels, Metrics
 from shoal.agent.debug_page import Table
 from shoal.agent.exporter import Exporter
 from shoal.agent.front.credential_key import load_or_make_key
+from shoal.agent.front.limits import FrontLimits
 from shoal.agent.front.listening import listen
 from shoal.agent.front.server import Front
 from shoal.agent.front.target import ServedRegistry
 from shoal.agent.health import Health, health_routes
 from shoal.agent.holdings import Holdings
+from shoal.agent.limits import Limits, RegistryPace
+from shoal.agent.members import Members
 from shoal.agent.node import Node
 from shoal.agent.pulse import pulse
+from shoal.agent.reload import Reload
 from shoal.agent.settings import AgentSettings, RegistrySettings
 from shoal.agent.tasks import Tasks
 from shoal.agent.traced_swarm import traced_swarm
@@ -49,7 +53,6 @@ from shoal.core.swarm.policy import DEFAULT
 from shoal.core.trust.access import AccessTable
 
 if TYPE_CHECKING:
-    from shoal.adapters.discovery.base import Discovery
     from shoal.adapters.store.base import Store
 
 _log = logging.getLogger("shoal.agent")
@@ -64,14 +67,21 @@ MEMBERS_PATIENCE_S = 5.0
 class Agent:
     """Every part of one agent, joined."""
 
-    def __init__(self, settings: AgentSettings, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: AgentSettings, metrics: Metrics, *, reload: Reload | None = None
+    ) -> None:
         """Make the parts; blocks on the disk, and nothing listens yet.
+
+        Args:
+            settings: as read at the start.
+            metrics: where the parts count.
+            reload: reads the settings again when it is asked to; without it they stay.
 
         Raises:
             SettingsError: the settings do not fit this machine.
             StoreError: the store's folder cannot be used.
         """
-        self.settings = settings
+        self.reload = reload or Reload(settings, read=lambda: settings)
         self.metrics = metrics
         self.disk = DiskStore(
             settings.store.path,
@@ -89,6 +99,11 @@ class Agent:
         self.front_answers = False
         self.tasks = Tasks()
 
+    @property
+    def settings(self) -> AgentSettings:
+        """The settings in force."""
+        return self.reload.settings
+
     async def run(self, *, stop: asyncio.Event) -> None:
         """Run until `stop` is set, then drain.
 
@@ -101,8 +116,11 @@ class Agent:
             workers = Workers(WORKER_THREADS)
             stack.callback(workers.stop)
             stack.callback(self.holdings.close)
+            limits = Limits()
+            stack.callback(limits.stop)
+            limits.apply(settings.limits)
             origin = await stack.enter_async_context(
-                OriginClient([_registry_config(r) for r in settings.registries])
+                OriginClient(_registry_configs(settings), pace=RegistryPace(limits))
             )
             me = PeerId(str(Endpoint(own_address(settings), settings.peer.port)))
             listeners = listen(settings.peer.hosts, port=settings.peer.port, setting="peer")
@@ -152,13 +170,20 @@ class Agent:
             )
             await exporter.start()
             stack.push_async_callback(exporter.stop)
-            self.tasks.start(self._watch_members(node), name="membership")
+
+            def members_changed(members: frozenset[PeerId]) -> None:
+                self.members_known = True
+                node.tell(on.MembersChanged(members))
+
+            members = Members(members_changed)
+            members.apply(settings)
+            stack.push_async_callback(members.stop)
             self.tasks.start(self._members_in_time(), name="membership patience")
             self.tasks.start(_every(SWEEP_INTERVAL_S, transfers.sweep), name="sweep")
             stack.push_async_callback(self.tasks.end)
             front = Front(
                 settings.front,
-                [ServedRegistry.of(registry) for registry in settings.registries],
+                _served(settings),
                 origin,
                 transfers,
                 access=AccessTable(
@@ -168,9 +193,12 @@ class Agent:
                 sources=transfers.sources,
                 health=health_routes(status),
                 metrics=FrontMeter(self.metrics),
+                limits=FrontLimits(connections=settings.limits.client_connections),
             )
             await front.start()
             self.front_answers = True
+            self._change_on_reload(origin, front, members, limits)
+            self.tasks.start(self.reload.run(), name="reload")
             _log.info("agent_ready", extra={"peer": me, "version": __version__})
             await stop.wait()
             self.front_answers = False
@@ -178,34 +206,32 @@ class Agent:
             await front.stop(drain_timeout_s=settings.drain_timeout_s)
         _log.info("agent_stopped")
 
-    async def _watch_members(self, node: Node) -> None:
-        membership = self.settings.membership
-        sources: list[Discovery] = []
-        # An empty list beside a name says nothing: the members are known with the first answer.
-        if self.settings.static_members or membership.dns is None:
-            sources.append(
-                StaticDiscovery(
-                    self.settings.static_members,
-                    refresh_s=membership.dns_refresh_s,
-                    timeout_s=membership.dns_timeout_s,
-                )
-            )
-        if membership.dns is not None:
-            sources.append(
-                DnsDiscovery(
-                    membership.dns,
-                    port=self.settings.peer.port,
-                    refresh_s=membership.dns_refresh_s,
-                    timeout_s=membership.dns_timeout_s,
-                )
-            )
+    def _change_on_reload(
+        self, origin: OriginClient, front: Front, members: Members, limits: Limits
+    ) -> None:
+        """Say how the settings that can change while the agent runs do so."""
 
-        def changed(members: frozenset[PeerId]) -> None:
-            self.members_known = True
-            _log.info("members_changed", extra={"members": len(members)})
-            node.tell(on.MembersChanged(members))
+        def registries(settings: AgentSettings) -> Callable[[], None]:
+            known, served = KnownRegistries(_registry_configs(settings)), _served(settings)
 
-        await JoinedDiscovery(sources).watch(changed)
+            def use() -> None:
+                origin.know(known)
+                front.serve(served)
+
+            return use
+
+        def limited(settings: AgentSettings) -> Callable[[], None]:
+            def use() -> None:
+                limits.apply(settings.limits)
+                front.limit_connections(settings.limits.client_connections)
+
+            return use
+
+        part = self.reload.part
+        part("registries", prepare=registries)
+        part("limits", prepare=limited)
+        part("membership", prepare=lambda settings: partial(members.apply, settings))
+        part("log", prepare=lambda settings: partial(set_level, settings.log.level))
 
     async def _members_in_time(self) -> None:
         """Be ready without members, if nobody says in time who they are."""
@@ -238,6 +264,13 @@ class Agent:
             store_used_bytes=self.store.used_bytes(),
             store_quota_bytes=self.settings.store.quota_bytes,
             store_blobs=sum(1 for _ in self.disk.digests()),
+            peers_refused=node.network.refused,
+            peer_connections_limit=self.settings.limits.peer_connections,
+            limit_upload_bytes_per_second=self.settings.limits.upload_bytes_per_s or 0,
+            limit_download_bytes_per_second=self.settings.limits.download_bytes_per_s or 0,
+            limit_registry_bytes_per_second=self.settings.limits.registry_bytes_per_s or 0,
+            config_last_reload_successful=self.reload.successful,
+            config_last_reload_success_timestamp_seconds=self.reload.succeeded_at,
         )
 
     def _tables(self, node: Node) -> Sequence[Table]:
@@ -278,8 +311,18 @@ class Agent:
         ]
 
 
-async def run(settings: AgentSettings, *, heartbeat: Callable[[], None] | None = None) -> int:
+async def run(
+    settings: AgentSettings,
+    *,
+    heartbeat: Callable[[], None] | None = None,
+    read: Callable[[], AgentSettings] | None = None,
+) -> int:
     """Run an agent until SIGTERM or SIGINT; return its exit code.
+
+    Args:
+        settings: as read at the start.
+        heartbeat: called as long as the event loop turns.
+        read: reads the settings again, on SIGHUP; see `Reload`. None: they stay as they are.
 
     Raises:
         SettingsError, StoreError: it cannot start; the message says what to change.
@@ -288,16 +331,17 @@ async def run(settings: AgentSettings, *, heartbeat: Callable[[], None] | None =
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(
-        signal.SIGHUP, _log.warning, "settings_not_reread: restart the agent to change them"
-    )
+    reload = Reload(settings, read=read or (lambda: settings))
+    loop.add_signal_handler(signal.SIGHUP, reload.request)
+    # One that came while the process was starting waits: it is delivered now.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
     # Before anything that may take long, and until everything has ended: the supervisor listens.
     tasks = Tasks()
     metrics = Metrics(CollectorRegistry(), version=__version__)
     lag = metrics.event_loop_lag_seconds.observe
     tasks.start(pulse(heartbeat=heartbeat, lag=lag), name="pulse")
     try:
-        agent = await asyncio.to_thread(Agent, settings, metrics)
+        agent = await asyncio.to_thread(Agent, settings, metrics, reload=reload)
         await agent.run(stop=stop)
     finally:
         await tasks.end()
@@ -336,6 +380,14 @@ def _is_local(host: str) -> bool:
         except OSError:
             return False
     return True
+
+
+def _served(settings: AgentSettings) -> list[ServedRegistry]:
+    return [ServedRegistry.of(registry) for registry in settings.registries]
+
+
+def _registry_configs(settings: AgentSettings) -> list[RegistryConfig]:
+    return [_registry_config(registry) for registry in settings.registries]
 
 
 def _registry_config(registry: RegistrySettings) -> RegistryConfig:

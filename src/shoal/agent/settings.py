@@ -20,6 +20,7 @@ from shoal.agent.settings_types import (
     HostName,
     Member,
     Port,
+    Rate,
     RedirectHost,
     RegistryName,
     Seconds,
@@ -28,7 +29,7 @@ from shoal.agent.settings_types import (
 )
 from shoal.core.endpoint import Endpoint
 
-_GIB = 1024**3
+_MIB, _GIB = 1024**2, 1024**3
 
 
 class Section(BaseModel):
@@ -228,6 +229,37 @@ class SwarmSettings(Section):
     credential, and grows to 1 GiB. None: it is not written, and costs nothing."""
 
 
+class LimitsSettings(Section):
+    """What it may take of network and memory; rates are for all blobs, in even shares."""
+
+    upload_bytes_per_s: Rate | None = None
+    """Bytes of blobs a second that go to peers, averaged over about a second; at least 500kbit/s.
+    None: as many as the network takes. What goes to this node's own clients is never limited."""
+
+    download_bytes_per_s: Rate | None = None
+    """Bytes of blobs a second that come from peers and registries together; at least 500kbit/s.
+    None: as many as the network gives."""
+
+    registry_bytes_per_s: Rate | None = None
+    """Bytes of blobs a second that come from registries; at least 500kbit/s. They count towards
+    `download_bytes_per_s` too. None: only that holds."""
+
+    peer_connections: Count = 1024
+    """Connections with peers at once. A peer beyond them is told so and takes it for no fault; an
+    eighth is kept for peers that this node wants. A blob uses `swarm.neighbours`, and its tracker
+    one of each node."""
+
+    client_connections: Count = 1024
+    """Connections with clients of the front at once. One containerd with 50 pulls of 3 layers each
+    has 150. More are answered 404, on which a runtime asks the registry itself; twice as many are
+    dropped."""
+
+    memory_bytes: Size = Field(default=48 * _MIB, ge=8 * _MIB)
+    """Memory for bytes from peers that are not on the disk yet. When it is full the agent reads no
+    more from peers until something is written. The agent takes some 60 MB beside it, and 3 MB for
+    each of `swarm.registry_fetches`."""
+
+
 class ContainerdSettings(Section):
     """What the agent may use of this node's containerd."""
 
@@ -286,6 +318,9 @@ class AgentSettings(Section):
 
     swarm: SwarmSettings = SwarmSettings()
     """How pieces move."""
+
+    limits: LimitsSettings = LimitsSettings()
+    """What it may take."""
 
     containerd: ContainerdSettings = ContainerdSettings()
     """What the agent may use of containerd."""

@@ -8,6 +8,7 @@ from pydantic_core import PydanticUndefined
 
 from shoal.agent.settings import AgentSettings, Section
 from shoal.agent.settings_keys import Key, keys_of, one_line, section_of
+from shoal.agent.settings_live import is_live
 from shoal.core.units import format_size
 
 
@@ -132,6 +133,12 @@ repeated. A list takes the place of an earlier one as a whole.
 A key that is not on this page is an error, and so is a value that a setting does not take: the
 agent then says which, where it came from, what was expected, and ends with exit code 78. No
 setting is a secret: where a secret is needed, the setting is the path of a file.
+
+**At run time.** On SIGHUP (`kill -HUP` of `shoal agent`) the agent reads the file again; the
+environment and flags stay as they were, and still win. What is *live* below changes at once, and no
+transfer is lost; other keys that changed are named in the log and wait for a restart. If anything
+in the file is wrong, all of the old settings stay, the log has an error with the key and what was
+expected, and `shoal_config_last_reload_successful` is 0.
 """
 
 
@@ -151,11 +158,12 @@ def settings_markdown() -> str:
 
 
 def _table(keys: list[Key], *, alone: bool = True) -> str:
-    rows = ["| key | takes | default | meaning |", "|---|---|---|---|"]
+    rows = ["| key | takes | default | live | meaning |", "|---|---|---|---|---|"]
     for key in keys:
         name = f"`{key.name}`" + (f"<br>`{key.variable}`" if alone else "")
         default = default_of(key)
         shown = default if default in ("none", "required") else f"`{default}`"
         meaning = key.description.replace("|", "\\|")
-        rows.append(f"| {name} | {kind_of(key)} | {shown} | {meaning} |")
+        live = "yes" if is_live(key.name) else ""
+        rows.append(f"| {name} | {kind_of(key)} | {shown} | {live} | {meaning} |")
     return "\n".join(rows) + "\n"

@@ -19,6 +19,10 @@ _REGISTRY_NAME = re.compile(
 _REDIRECT_HOST = re.compile(r"(?:\*\.)?[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{1,5})?", re.ASCII)
 _SITE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
 
+# Below it pieces from half a dozen peers at once would each stand still for longer than the second
+# after which a piece is asked for elsewhere.
+LEAST_RATE_BYTES_PER_S = 62_500
+
 
 def _units(parse: Callable[[str], float]) -> Callable[[object], object]:
     def convert(value: object) -> object:
@@ -102,11 +106,20 @@ def _absolute(path: Path) -> Path:
     return path
 
 
+def _usable_rate(bytes_per_s: int) -> int:
+    if bytes_per_s < LEAST_RATE_BYTES_PER_S:
+        raise BadInput(
+            f"expected a rate of at least 500kbit/s (62500), or nothing for no limit, got "
+            f"{bytes_per_s}"
+        )
+    return bytes_per_s
+
+
 # Port 0 lets the kernel pick one: for tests and the demo, whose ports must not clash.
 Port = Annotated[int, BeforeValidator(_no_bool), Field(ge=0, le=65535)]
 Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1)]
 Size = Annotated[int, BeforeValidator(_units(parse_size)), Field(ge=0)]
-Rate = Annotated[int, BeforeValidator(_units(parse_rate)), Field(ge=0)]
+Rate = Annotated[int, BeforeValidator(_units(parse_rate)), AfterValidator(_usable_rate)]
 Seconds = Annotated[
     float, BeforeValidator(_units(parse_duration)), Field(gt=0, allow_inf_nan=False)
 ]

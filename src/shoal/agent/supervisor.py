@@ -237,8 +237,15 @@ class Supervisor:
             PARENT_VARIABLE: str(os.getpid()),
         }
         try:
-            # A process group of its own: Ctrl-C then reaches the agent once, from here.
-            pid = os.posix_spawn(self._command[0], self._command, environment, setpgroup=0)
+            # A process group of its own: Ctrl-C then reaches the agent once, from here. A hangup
+            # that comes before the agent can read its settings again must not end it: it waits.
+            pid = os.posix_spawn(
+                self._command[0],
+                self._command,
+                environment,
+                setpgroup=0,
+                setsigmask=(signal.SIGHUP,),
+            )
         except OSError:
             os.close(read)
             raise

@@ -23,7 +23,8 @@ def agent_command(arguments: Sequence[str]) -> int:
         return supervise_this_command()
     if heartbeat is not None:
         heartbeat.die_with_parent()
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the agent has a handler for it
+        # Until the agent has a handler for it; the supervisor had it blocked from the first moment.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     return _run_agent(arguments, heartbeat)
 
 
@@ -36,7 +37,8 @@ def _run_agent(arguments: Sequence[str], heartbeat: Heartbeat | None) -> int:
 
         print(help_text(), end="")
         return 0
-    settings = load_settings(environment=os.environ, flags=flags)
+    environment = dict(os.environ)
+    settings = load_settings(environment=environment, flags=flags)
     if heartbeat is not None and not settings.supervisor.enabled:
         heartbeat.stand_down()
         heartbeat = None
@@ -54,4 +56,10 @@ def _run_agent(arguments: Sequence[str], heartbeat: Heartbeat | None) -> int:
 
     beat = None if heartbeat is None else heartbeat.beat
     with logs_to(2, level=settings.log.level, format_=settings.log.format):
-        return asyncio.run(run(settings, heartbeat=beat))
+        return asyncio.run(
+            run(
+                settings,
+                heartbeat=beat,
+                read=lambda: load_settings(environment=environment, flags=flags),
+            )
+        )

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import signal
 import socket
 import threading
@@ -18,26 +19,19 @@ from prometheus_client import CollectorRegistry
 from shoal.adapters.telemetry.metrics import Metrics
 from shoal.agent import app as app_module
 from shoal.agent.app import Agent, own_address, run
-from shoal.agent.settings import AgentSettings
+from shoal.agent.reload import Reload
+from shoal.agent.settings import AgentSettings, LimitsSettings
 from shoal.core.blob import KIB
 from shoal.core.digest import Digest
 from shoal.core.errors import SettingsError, StoreError
 from shoal.testing.conformance_store import Sample
 from shoal.testing.registry import EmbeddedRegistry
 from unit.agent.driving import descriptors, until
+from unit.ports import free_ports
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
 LAYER = Sample(900 * KIB)
-
-
-def free_ports(count: int, *, host: str = "127.0.0.1") -> list[int]:
-    """Return ports that nothing listens on."""
-    sockets = [socket.create_server((host, 0)) for _ in range(count)]
-    ports = [sock.getsockname()[1] for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports
 
 
 @dataclass(slots=True)
@@ -53,6 +47,7 @@ class Running:
     more: dict[str, Any] = field(default_factory=dict)
     settings: AgentSettings = field(init=False)
     agent: Agent = field(init=False)
+    file: AgentSettings = field(init=False)  # what reading the settings again gives
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -73,12 +68,23 @@ class Running:
             }
             | self.more
         )
-        self.agent = Agent(self.settings, Metrics(CollectorRegistry()))
+        self.file = self.settings
+        reload = Reload(self.settings, read=lambda: self.file)
+        self.agent = Agent(self.settings, Metrics(CollectorRegistry()), reload=reload)
+
+    async def reread(self, **sections: Any) -> None:
+        """Let the file say something else in these sections, and have it read again."""
+        values = self.file.model_dump(mode="json") | sections
+        self.file = AgentSettings.model_validate(values)
+        self.agent.reload.request()
+        await until(lambda: self.agent.settings == self.file)
+        # The thread that read it would be taken for one that was left.
+        await asyncio.get_running_loop().shutdown_default_executor()
 
     async def get(self, path: str, *, port: int | None = None) -> tuple[int, bytes]:
         """GET from the front, or from `port`."""
         at = f"http://{self.host}:{self.settings.front.port if port is None else port}{path}"
-        timeout = aiohttp.ClientTimeout(10)
+        timeout = aiohttp.ClientTimeout(60)
         headers = {"Host": f"127.0.0.1:{self.settings.front.port}"} if port is None else {}
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
@@ -106,13 +112,13 @@ async def running(made: Running, *, members: bool = True) -> AsyncIterator[Runni
     """Run an agent until the end of the block, which begins when its `members` are known."""
     task = asyncio.ensure_future(made.agent.run(stop=made.stop))
     try:
-        await until(lambda: made.agent.front_answers or task.done(), timeout_s=15.0)
+        await until(lambda: made.agent.front_answers or task.done(), timeout_s=60.0)
         assert not task.done(), task.exception()
         await until(lambda: made.agent.members_known or not members)
         yield made
     finally:
         made.stop.set()
-        await asyncio.wait([task], timeout=15.0)
+        await asyncio.wait([task], timeout=60.0)
     assert task.done()
     assert task.exception() is None
 
@@ -316,6 +322,47 @@ async def test_periodic_work_that_fails_once_goes_on(
     assert [record for record in caplog.records if record.exc_info] != []
 
 
+# --- settings that change ------------------------------------------------------------------------
+
+
+async def test_registries_that_are_added_and_removed_are_served_and_refused_at_once(
+    tmp_path: Path, registry: EmbeddedRegistry
+) -> None:
+    async with EmbeddedRegistry() as other, running(Running(tmp_path, registry)) as it:
+        other.content.add_image("team/app", "v1", [LAYER.content])
+        path = f"/v2/team/app/manifests/v1?ns={other.address}"
+        status, _ = await it.get(path)
+        assert status == 404
+        await it.reread(registries=[{"name": other.address, "plain_http": True}])
+        status, _ = await it.get(path)
+        assert status == 200
+        status, _ = await it.get(f"/v2/team/app/manifests/v1?ns={registry.address}")
+        assert status == 404
+
+
+async def test_members_rates_and_the_log_level_change_while_the_agent_runs(
+    tmp_path: Path, registry: EmbeddedRegistry
+) -> None:
+    root = logging.getLogger()
+    level = root.level
+    try:
+        (port,) = free_ports(1)
+        async with running(Running(tmp_path, registry, peer_port=port)) as it:
+            await it.reread(
+                membership={"static": ["127.0.0.77:1"]},
+                limits={"registry_bytes_per_s": "100MB/s"},
+                log={"level": "error"},
+            )
+            assert root.level == logging.ERROR
+            _, page = await it.get("/metrics", port=it.settings.exporter.port)
+            assert b"shoal_members 2.0" in page
+            assert b"shoal_limit_registry_bytes_per_second 1e+08" in page
+            assert b"shoal_config_last_reload_successful 1.0" in page
+            assert await it.pull(LAYER.digest) == LAYER.content
+    finally:
+        root.setLevel(level)
+
+
 # --- until a signal -------------------------------------------------------------------------------
 
 
@@ -329,8 +376,10 @@ async def test_a_signal_ends_it_in_order(
     agents: list[Agent] = []
 
     class Known(Agent):
-        def __init__(self, settings: AgentSettings, metrics: Metrics) -> None:
-            super().__init__(settings, metrics)
+        def __init__(
+            self, settings: AgentSettings, metrics: Metrics, *, reload: Reload | None = None
+        ) -> None:
+            super().__init__(settings, metrics, reload=reload)
             agents.append(self)
 
     monkeypatch.setattr(app_module, "Agent", Known)
@@ -345,16 +394,20 @@ async def test_a_signal_ends_it_in_order(
         }
     )
     beats: list[None] = []
-    task = asyncio.ensure_future(run(settings, heartbeat=lambda: beats.append(None)))
+    read = settings.model_copy(update={"limits": LimitsSettings(peer_connections=5)})
+    task = asyncio.ensure_future(
+        run(settings, heartbeat=lambda: beats.append(None), read=lambda: read)
+    )
     loop = asyncio.get_running_loop()
     try:
         await until(lambda: bool(agents and agents[0].front_answers) or task.done())
         assert not task.done()
-        signal.raise_signal(signal.SIGHUP)  # ends nothing
+        signal.raise_signal(signal.SIGHUP)
+        await until(lambda: agents[0].settings == read)
         await until(lambda: bool(beats))
         assert not task.done()
         signal.raise_signal(number)
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(60.0):
             assert await task == 0
     finally:
         task.cancel()

@@ -21,7 +21,14 @@ def test_every_field_is_documented() -> None:
 
 
 def test_every_number_says_its_unit_or_is_a_count() -> None:
-    counts = {"port", "neighbours", "max_transfers", "registry_fetches"}
+    counts = {
+        "port",
+        "neighbours",
+        "max_transfers",
+        "registry_fetches",
+        "peer_connections",
+        "client_connections",
+    }
     for key in [*all_keys().values(), *keys_of(RegistrySettings)]:
         if key.field.annotation in (int, float):
             name = key.path[-1]

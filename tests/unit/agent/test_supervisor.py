@@ -267,16 +267,19 @@ beat_for(60)
     assert family.exit_code() == 0
 
 
-def test_a_reload_is_passed_on(start: Start) -> None:
+def test_a_reload_is_passed_on_and_waits_for_an_agent_that_is_not_ready_for_it(
+    start: Start,
+) -> None:
     body = """
 def reloaded(*_):
     open(os.environ["STARTS"] + ".reloaded", "w").close()
+time.sleep(0.3)
 signal.signal(signal.SIGHUP, reloaded)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 beat_for(60)
 """
     family = start(body)
     _eventually(lambda: len(family.pids()) == 1)
-    time.sleep(0.2)
     os.kill(family.pid, signal.SIGHUP)
     _eventually(family.starts.with_suffix(".reloaded").exists)
     assert len(family.pids()) == 1

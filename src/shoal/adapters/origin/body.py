@@ -1,13 +1,18 @@
 """Reading a body with a bound on silence, on slowness and on length."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 
 import aiohttp
 
 from shoal.adapters.origin.config import Bounds
-from shoal.adapters.origin.receiving import BodyReceiver
+from shoal.adapters.origin.pace import Pace
+from shoal.adapters.origin.receiving import BUFFER_BYTES, BodyReceiver
 from shoal.core.errors import OriginError, OriginLied
+
+# What a body that is kept to a rate may be ahead of it in this process, in seconds of the rate.
+_AHEAD_S = 0.1
+_LEAST_BUFFER_BYTES = 16 * 1024
 
 
 class BodyReader:
@@ -24,6 +29,8 @@ class BodyReader:
         what: str,
         bounds: Bounds,
         is_long: bool = False,
+        pace: Pace | None = None,
+        flow: Hashable = None,
     ) -> None:
         """Read `response` within `bounds`.
 
@@ -32,8 +39,14 @@ class BodyReader:
             what: begins every error's message.
             bounds: on silence and slowness.
             is_long: spend a megabyte of memory to spare time if the body is long.
+            pace: what its bytes are kept to, if anything.
+            flow: what the rate is shared between: the blob.
         """
         self._response = response
+        self._pace = pace
+        self._flow = flow
+        self._kept = b""  # received, and waits for its turn from `_kept_from` on
+        self._kept_from = 0
         self._is_long = is_long
         self._receiver: BodyReceiver | None = None
         self._what = what
@@ -48,6 +61,27 @@ class BodyReader:
         Raises:
             OriginError: too little came in time, or the connection ended early.
         """
+        if not self._kept:
+            chunk = await self._received()
+            if self._pace is None or self._pace.rate_bytes_per_s is None:
+                return chunk
+            self._kept, self._kept_from = chunk, 0
+        return await self._stretch(self._pace)
+
+    async def _stretch(self, pace: Pace | None) -> bytes:
+        """Return as much of what was received as may be used now, waiting for its turn."""
+        begin = self._kept_from
+        size_bytes = len(self._kept) - begin
+        if pace is not None and pace.rate_bytes_per_s is not None and size_bytes:
+            size_bytes = min(size_bytes, pace.stretch_bytes)
+            await pace.take(self._flow, size_bytes)
+        self._kept_from += size_bytes
+        stretch = self._kept[begin : self._kept_from]
+        if self._kept_from == len(self._kept):
+            self._kept = b""
+        return stretch
+
+    async def _received(self) -> bytes:
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         try:
@@ -73,10 +107,18 @@ class BodyReader:
     async def _next(self) -> bytes:
         if self._is_long:
             self._is_long = False  # it is asked once, before the first byte
-            self._receiver = BodyReceiver.take_over(self._response)
+            self._receiver = BodyReceiver.take_over(
+                self._response, buffer_bytes=self._buffer_bytes()
+            )
         if self._receiver is not None:
             return await self._receiver.read()
         return await self._response.content.readany()
+
+    def _buffer_bytes(self) -> int:
+        rate = self._pace.rate_bytes_per_s if self._pace is not None else None
+        if rate is None:
+            return BUFFER_BYTES
+        return max(_LEAST_BUFFER_BYTES, min(BUFFER_BYTES, int(rate * _AHEAD_S)))
 
 
 class Chunks(AsyncIterator[bytes]):

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,15 +14,17 @@ from yarl import URL
 
 from shoal.adapters.origin.body import BodyReader, Chunks, ExactChunks
 from shoal.adapters.origin.config import Bounds, RegistryConfig
-from shoal.adapters.origin.connections import Connections, Opened, retry_after_s, tls_context
+from shoal.adapters.origin.connections import Connections, Opened, retry_after_s
 from shoal.adapters.origin.content import check_content, status_error
+from shoal.adapters.origin.known import KnownRegistries
 from shoal.adapters.origin.left_alone import LeftAlone
+from shoal.adapters.origin.pace import Pace
 from shoal.adapters.origin.signed_urls import SignedUrls, lifetime_s
 from shoal.core.blob import BlobSpec, ContentKind
-from shoal.core.errors import BadInput, OriginError, OriginLied, SettingsError
+from shoal.core.errors import BadInput, OriginError, OriginLied
 from shoal.core.oci.manifests import ACCEPT_MANIFESTS, MAX_MANIFEST_BYTES
 from shoal.core.oci.ranges import ByteRange, parse_content_range
-from shoal.core.reference import DOCKER_HUB, DOCKER_HUB_ALIASES, canonical_registry
+from shoal.core.reference import canonical_registry
 
 _MAX_TOKEN_BYTES = 1024 * 1024  # tokens are some KiB
 
@@ -76,30 +77,27 @@ class OriginClient:
     """
 
     def __init__(
-        self, registries: Sequence[RegistryConfig], *, bounds: Bounds | None = None
+        self,
+        registries: Sequence[RegistryConfig],
+        *,
+        bounds: Bounds | None = None,
+        pace: Pace | None = None,
     ) -> None:
         """Know `registries`; reads their `ca_file`s.
+
+        Args:
+            registries: those that may be asked.
+            bounds: how long they are waited for.
+            pace: what the bytes of blobs are kept to, if anything.
 
         Raises:
             SettingsError: two registries have a name or alias in common, or a `ca_file` is wrong.
         """
         self._bounds = bounds if bounds is not None else Bounds()
-        self._by_name: dict[str, RegistryConfig] = {}
-        for registry in registries:
-            hub = DOCKER_HUB_ALIASES if registry.name == DOCKER_HUB else ()
-            for name in sorted({registry.name, *registry.aliases, *hub}):
-                if name in self._by_name:
-                    raise SettingsError(
-                        f"registries {self._by_name[name].name!r} and {registry.name!r} both claim "
-                        f"the name {name!r}"
-                    )
-                self._by_name[name] = registry
-        public = ssl.create_default_context()  # 20 ms of parsing: shared where nothing is added
-        self._tls = {
-            registry.name: tls_context(registry) if registry.ca_file is not None else public
-            for registry in registries
-        }
+        self._pace = pace
+        self._known = KnownRegistries(registries)
         self._connections: dict[str, Connections] = {}
+        self._retired: list[Connections] = []
         self._signed_urls = SignedUrls()
         self._left_alone = LeftAlone()
         self._mark_key = os.urandom(32)
@@ -114,12 +112,23 @@ class OriginClient:
         """Close every connection. Idempotent."""
         while self._connections:
             _, connections = self._connections.popitem()
-            await connections.close()
+            self._retired.append(connections)
+        while self._retired:
+            await self._retired.pop().close()
+
+    def know(self, registries: KnownRegistries) -> None:
+        """Ask these registries from now on, and no others; what is under way goes on."""
+        before, self._known = self._known, registries
+        for name in list(self._connections):
+            if before.by_name.get(name) != registries.by_name.get(name):
+                # Not closed: a body may be on its way. Idle connections close by themselves.
+                self._retired.append(self._connections.pop(name))
+        self._signed_urls = SignedUrls()  # a registry may redirect elsewhere now
 
     def registry_for(self, name: str) -> RegistryConfig | None:
         """Return the registry that `name` (or an alias of it) is configured as, or None."""
         try:
-            return self._by_name.get(canonical_registry(name))
+            return self._known.by_name.get(canonical_registry(name))
         except BadInput:
             return None
 
@@ -180,7 +189,10 @@ class OriginClient:
         )
         async with await opening as opened:
             response = opened.response
-            chunks = Chunks(BodyReader(response, what=what, bounds=self._bounds))
+            reader = BodyReader(
+                response, what=what, bounds=self._bounds, pace=self._pace, flow=path_and_query
+            )
+            chunks = Chunks(reader)
             yield OriginStream(response.status, response.headers, chunks)
 
     async def ask_realm(
@@ -219,8 +231,8 @@ class OriginClient:
         See `shoal.agent.ports.Origin.fetch`, which this fulfils. An OriginLied with `status` 200
         means that the registry ignores Range for this blob: it can only be asked for whole.
 
-        Where a registry has said `Retry-After`, it is not asked again before; the error says 429 and
-        how long that is.
+        Where a registry has said `Retry-After`, it is not asked again before; the error says 429
+        and how long that is.
         """
         if not 0 <= start <= end <= spec.length_bytes:
             raise ValueError(f"bytes {start}..{end} are not within {spec.length_bytes}")
@@ -255,7 +267,14 @@ class OriginClient:
                 self._signed_urls.forget(key)
                 raise
             self._remember(key, opened)
-            reader = BodyReader(opened.response, what=what, bounds=self._bounds, is_long=True)
+            reader = BodyReader(
+                opened.response,
+                what=what,
+                bounds=self._bounds,
+                is_long=True,
+                pace=self._pace,
+                flow=spec.tag,
+            )
             if asked is not None:
                 yield ExactChunks(reader, what=what, size_bytes=asked.size_bytes)
             else:
@@ -268,11 +287,13 @@ class OriginClient:
                 )
 
     def _connections_of(self, registry: RegistryConfig) -> Connections:
-        if self._by_name.get(registry.name) != registry:
+        if self._known.by_name.get(registry.name) != registry:
             raise OriginError(f"registry {registry.name!r} is not configured")
         connections = self._connections.get(registry.name)
         if connections is None:
-            connections = Connections(registry, tls=self._tls[registry.name], bounds=self._bounds)
+            connections = Connections(
+                registry, tls=self._known.tls[registry.name], bounds=self._bounds
+            )
             self._connections[registry.name] = connections
         return connections
 

@@ -16,7 +16,7 @@ import socket
 import aiohttp
 
 # What is received while the reader is busy; then the connection is held back.
-_BUFFER_BYTES = 1024 * 1024
+BUFFER_BYTES = 1024 * 1024
 # The reader is woken for so much at once, or for less when it has waited for _BATCH_WAIT_S.
 _BATCH_BYTES = 256 * 1024
 _BATCH_WAIT_S = 0.01
@@ -37,6 +37,7 @@ class BodyReceiver(asyncio.BufferedProtocol):
         *,
         left_bytes: int,
         early: bytes,
+        buffer_bytes: int,
     ) -> None:
         """Take the connection; `early` came before, and `left_bytes` are still to come."""
         self._content = response.content
@@ -45,7 +46,7 @@ class BodyReceiver(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._early = early
         self._left_bytes = left_bytes
-        self._buffer = memoryview(bytearray(min(_BUFFER_BYTES, left_bytes)))
+        self._buffer = memoryview(bytearray(min(buffer_bytes, left_bytes)))
         self._filled = 0
         self._error: OSError | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -54,8 +55,14 @@ class BodyReceiver(asyncio.BufferedProtocol):
         transport.set_protocol(self)
 
     @classmethod
-    def take_over(cls, response: aiohttp.ClientResponse) -> "BodyReceiver | None":
+    def take_over(
+        cls, response: aiohttp.ClientResponse, *, buffer_bytes: int = BUFFER_BYTES
+    ) -> "BodyReceiver | None":
         """Take the connection of a response with a long body, or return None and leave it be.
+
+        Args:
+            response: an answer whose body was not read yet.
+            buffer_bytes: what is received while the reader is busy.
 
         Raises:
             aiohttp.ClientError, OSError: the connection broke before.
@@ -71,7 +78,14 @@ class BodyReceiver(asyncio.BufferedProtocol):
             return None
         early = content.read_nowait()
         left_bytes = length - content.total_bytes
-        return cls(response, transport, protocol, left_bytes=left_bytes, early=early)
+        return cls(
+            response,
+            transport,
+            protocol,
+            left_bytes=left_bytes,
+            early=early,
+            buffer_bytes=buffer_bytes,
+        )
 
     async def read(self) -> bytes:
         """Return what has come, waiting a moment for more; b"" at the end of the body.
@@ -106,7 +120,7 @@ class BodyReceiver(asyncio.BufferedProtocol):
         # Only a connection that has just filled a batch in time is not asked for less: on a slow
         # one, bytes would lie in the kernel.
         if not self._waited_long:
-            self._wake_for(_WAKE_BYTES)
+            self._wake_for(min(_WAKE_BYTES, len(self._buffer)))
         self._waited_long = False
         self._waiter = self._loop.create_future()
         timer = self._loop.call_later(_BATCH_WAIT_S, self._wait_no_longer)

@@ -185,6 +185,11 @@ class LineWriter(logging.Handler):
         super().close()
 
 
+def set_level(level: str) -> None:
+    """Write records of at least this level from now on."""
+    logging.getLogger().setLevel(level.upper())
+
+
 @contextmanager
 def logs_to(fd: int, *, level: str, format_: Literal["json", "text"]) -> Iterator[LineWriter]:
     """Send all records of the process to `fd` while inside.

@@ -56,10 +56,33 @@ class Levels:
         counter=True,
     )
     peers_connected: float = _level("Peers that a connection is open with.")
+    peers_refused: float = _level(
+        "Connections of peers that were refused since limits.peer_connections were open.",
+        counter=True,
+    )
+    peer_connections_limit: float = _level("Most connections with peers (limits.peer_connections).")
     members: float = _level("Members of the site that this node knows, itself included.")
     store_used_bytes: float = _level("Bytes that whole and partial blobs take in the store.")
     store_quota_bytes: float = _level("Bytes that they may take.")
     store_blobs: float = _level("Whole blobs in the store.")
+    limit_upload_bytes_per_second: float = _level(
+        "Most that goes to peers in a second (limits.upload_bytes_per_s); 0 if there is no limit."
+    )
+    limit_download_bytes_per_second: float = _level(
+        "Most that comes from peers and registries in a second (limits.download_bytes_per_s); 0 if "
+        "there is no limit."
+    )
+    limit_registry_bytes_per_second: float = _level(
+        "Most that comes from registries in a second (limits.registry_bytes_per_s); 0 if there is "
+        "no limit."
+    )
+    config_last_reload_successful: float = _level(
+        "Whether the settings were right when they were last read: at the start, or on SIGHUP.",
+        default=1,
+    )
+    config_last_reload_success_timestamp_seconds: float = _level(
+        "When settings that were right were last read, in Unix time."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +146,8 @@ class Metrics:
         self.origin_requests = self._counter(
             "shoal_origin_requests",
             "Requests to registries and their storage, by result; `denied` for 401 and 403, "
-            "`limited` for 429, `lied` for a wrong length, range or bytes, `stopped` where the rest "
-            "was no longer needed.",
+            "`limited` for 429, `lied` for a wrong length, range or bytes, `stopped` where the "
+            "rest was no longer needed.",
             labels={"result": ("ok", "denied", "limited", "lied", "failed", "stopped")},
         )
         self.origin_bytes = self._counter(

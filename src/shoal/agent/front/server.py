@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from aiohttp import web
 
@@ -135,18 +135,33 @@ class Front:
         """
         sockets = listen(self._settings.hosts, port=self._settings.port, setting="front")
         self._port = sockets[0].getsockname()[1]
-        names = {*self._settings.aliases, *self._registries.names}
-        self._guard = Guard(
-            port=self._port,
-            names={name.lower() for name in names},
-            allow_remote=self._settings.allow_remote,
-        )
+        self._guard = self._new_guard()
         self._server = FrontServer(self._handle, limits=self._limits, journal=self._journal)
         loop = asyncio.get_running_loop()
         for sock in sockets:
             self._listeners.append(await loop.create_server(self._server, sock=sock))
         addresses = [":".join(str(part) for part in s.getsockname()[:2]) for s in sockets]
         _log.info("front_listening", extra={"addresses": addresses})
+
+    def serve(self, registries: Sequence[ServedRegistry]) -> None:
+        """Serve these registries from now on, and no others; what is being answered goes on."""
+        self._registries = Registries(registries)
+        if self._guard is not None:
+            self._guard = self._new_guard()
+
+    def limit_connections(self, most: int) -> None:
+        """Serve so many connections of clients at once from now on; none is cut."""
+        self._limits = replace(self._limits, connections=most)
+        if self._server is not None:
+            self._server.limits = self._limits
+
+    def _new_guard(self) -> Guard:
+        names = {*self._settings.aliases, *self._registries.names}
+        return Guard(
+            port=self._port,
+            names={name.lower() for name in names},
+            allow_remote=self._settings.allow_remote,
+        )
 
     async def stop(self, *, drain_timeout_s: float = 25.0) -> None:
         """Take no more requests; let those under way end within `drain_timeout_s`. Idempotent."""

@@ -7,7 +7,6 @@ import pytest
 
 from shoal.adapters.discovery.base import Discovery
 from shoal.adapters.discovery.dns import DnsDiscovery
-from shoal.adapters.discovery.joined import JoinedDiscovery
 from shoal.adapters.discovery.static import StaticDiscovery
 from shoal.core.endpoint import Endpoint
 from shoal.core.peer import PeerId
@@ -29,11 +28,7 @@ def _dns() -> Discovery:
     return DnsDiscovery("peers.example", port=7, resolve=_resolve)
 
 
-def _joined() -> Discovery:
-    return JoinedDiscovery([_static(), _dns()])
-
-
-@pytest.mark.parametrize("make", [_static, _named, _dns, _joined])
+@pytest.mark.parametrize("make", [_static, _named, _dns])
 async def test_the_members_are_told_in_their_one_spelling_until_cancelled(
     make: Callable[[], Discovery],
 ) -> None:

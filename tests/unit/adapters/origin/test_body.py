@@ -1,6 +1,8 @@
 """Bodies: only time spent waiting for the registry counts, and lengths are exact."""
 
 import asyncio
+import os
+from collections.abc import Hashable
 
 import pytest
 from hypothesis import given, settings
@@ -83,3 +85,53 @@ def test_exactly_the_wanted_bytes_come_out_or_an_error(
     with pytest.raises(OriginLied if len(body) > total else OriginError):
         asyncio.run(read())
     assert body[skip : skip + size].startswith(received)
+
+
+class Slow:
+    """A pace that counts, and lets a stretch go at once."""
+
+    def __init__(self, rate: int | None) -> None:
+        self.rate_bytes_per_s = rate
+        self.stretch_bytes = 10_000
+        self.taken: list[tuple[Hashable, int]] = []
+
+    async def take(self, flow: Hashable, size_bytes: int) -> None:
+        """Note it."""
+        self.taken.append((flow, size_bytes))
+
+
+async def test_what_is_kept_to_a_rate_comes_in_stretches_that_were_asked_for(
+    registry: EmbeddedRegistry,
+) -> None:
+    pace = Slow(100_000)
+    spec = spec_of(registry)
+    async with OriginClient([registry.config()], pace=pace) as client:
+        received = bytearray()
+        async with client.fetch(spec, Right(), start=0, end=len(BLOB)) as chunks:
+            async for chunk in chunks:
+                assert len(chunk) <= pace.stretch_bytes
+                received += chunk
+                assert len(received) <= sum(size for _, size in pace.taken)
+        assert received == BLOB
+        assert sum(size for _, size in pace.taken) == len(BLOB)
+        assert {flow for flow, _ in pace.taken} == {spec.tag}
+        pace.taken.clear()
+        path = f"/v2/team/app/blobs/{spec.digest}"
+        async with client.stream(registry.config(), path, headers={}) as stream:
+            assert b"".join([chunk async for chunk in stream.chunks]) == BLOB
+        assert sum(size for _, size in pace.taken) == len(BLOB)
+
+
+async def test_a_rate_may_come_and_go_in_the_middle_of_a_body(registry: EmbeddedRegistry) -> None:
+    pace = Slow(None)
+    data = os.urandom(3_000_000)
+    spec = spec_of(registry, data)
+    async with OriginClient([registry.config()], pace=pace) as client:
+        received = bytearray()
+        async with client.fetch(spec, Right(), start=0, end=len(data)) as chunks:
+            async for chunk in chunks:
+                received += chunk
+                if len(received) > 1_000_000:
+                    pace.rate_bytes_per_s = None if len(received) > 2_000_000 else 100_000
+    assert received == data
+    assert 0 < sum(size for _, size in pace.taken) < len(data)
