@@ -56,4 +56,4 @@ async def test_half_open_and_dripping_connections_end_after_ten_seconds_and_both
     await client.works()
     assert await waiting == [b""] * 201
     assert PATIENCE_S - 1 < time.monotonic() - began_s < PATIENCE_S + SLACK_S
-    agent.said('"cause": "half-open", "reason": "no complete request within 10 s', since=mark)
+    agent.noted('"cause": "half-open", "reason": "no complete request within 10 s', since=mark)

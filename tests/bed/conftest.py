@@ -1,10 +1,11 @@
 """One bed for the whole run, on fast links; what a test breaks is mended after it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from bed.watching import Slow
 from shoal.testing.bed.bed import Bed
 from shoal.testing.bed.fresh import FreshImages
 from shoal.testing.image import BuiltImage, cached_image
@@ -52,11 +53,15 @@ def debian_image() -> BuiltImage:
 
 
 @pytest.fixture
-def slow(bed: Bed) -> Iterator[Callable[[str, str], None]]:
-    """Call it with the name of a node (or `reg`) and a rate to shape that link for this test."""
+def slow(bed: Bed) -> Iterator[Slow]:
+    """Call it with the name of a node (or `reg`) and a rate to shape that link for this test.
+
+    What has to happen in the middle of a pull happens on a link so slow that a busy machine does
+    not miss the middle; with the rate None the rest of the pull then takes no time.
+    """
     names: set[str] = set()
 
-    def shape(name: str, rate: str) -> None:
+    def shape(name: str, rate: str | None) -> None:
         names.add(name)
         bed.network.set_rate(name, rate)
 

@@ -20,9 +20,9 @@ PAYLOAD_SHARE = 1448 / 1514
 
 
 def goodput_within(source: Host, here: Host, *, least: float, most: float) -> list[float]:
-    """Measure up to four times, until one is within: a machine that others load has moments."""
+    """Measure up to eight times, until one is within: a machine that others load has moments."""
     rates: list[float] = []
-    while len(rates) < 4 and not (rates and least < rates[-1] < most):
+    while len(rates) < 8 and not (rates and least < rates[-1] < most):
         rates.append(goodput(source, here, seconds=1.0))
     return rates
 
@@ -44,7 +44,7 @@ def traces(bed_id: str, folder: Path) -> list[str]:
 
 
 def wait_for_no_traces(bed_id: str, folder: Path) -> None:
-    give_up_s = time.monotonic() + 20
+    give_up_s = time.monotonic() + 60
     while (left := traces(bed_id, folder)) and time.monotonic() < give_up_s:
         time.sleep(0.1)
     assert left == []
@@ -58,7 +58,7 @@ def test_it_comes_up_quickly_and_goes_without_a_trace() -> None:
         assert traces(bed_id, folder)
         bed.nodes[0].run("curl", "-sfo", "/dev/null", f"{bed.registry.url()}/v2/")
     assert traces(bed_id, folder) == []
-    assert seconds < 10  # 0.4 s on an idle machine with two cores
+    assert seconds < 30  # 0.4 s on an idle machine with two cores
 
 
 def test_it_goes_without_a_trace_when_a_test_fails() -> None:
@@ -74,7 +74,7 @@ def test_it_goes_without_a_trace_when_a_test_fails() -> None:
     running: list[subprocess.Popen[bytes]] = []
     with pytest.raises(RuntimeError, match="as it happens"):
         fail()
-    assert running[0].wait(10) == -signal.SIGKILL
+    assert running[0].wait(60) == -signal.SIGKILL
     assert traces(began[0].name, began[0]) == []
 
 
@@ -94,12 +94,12 @@ def test_it_goes_without_a_trace_when_its_owner_is_killed(number: signal.Signals
         folder = Path(owner.stdout.readline().strip())
         assert traces(folder.name, folder)
         os.kill(owner.pid, number)
-        owner.wait(20)
+        owner.wait(60)
     wait_for_no_traces(folder.name, folder)
 
 
 def test_cleaning_leaves_live_beds_alone(bed: Bed) -> None:
-    subprocess.run([sys.executable, "-m", "shoal.testing.bed.clean"], check=True, timeout=30)
+    subprocess.run([sys.executable, "-m", "shoal.testing.bed.clean"], check=True, timeout=90)
     assert bed.record.owner_alive
     assert bed.record in Record.every()
     assert bed.nodes[0].containerd.service.running
@@ -145,7 +145,7 @@ def test_a_link_can_be_cut_and_slowed_while_it_is_used() -> None:
         done = node.run("curl", "-m", "0.3", f"{bed.registry.url()}/v2/", check=False)
         assert done.returncode == 28
         bed.network.mend(node.name)
-        node.run("curl", "-sfm", "5", f"{bed.registry.url()}/v2/")
+        node.run("curl", "-sfm", "20", f"{bed.registry.url()}/v2/")
 
 
 @pytest.mark.parametrize("text", ["", "fast", "100", "0mbit", "100mbyte", "-1mbit"])

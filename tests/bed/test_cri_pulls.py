@@ -86,7 +86,7 @@ def test_a_private_image_is_not_pulled_with_a_wrong_login_or_none(
     unknown = Auth(username="nobody", password=PASSWORD, server_address=bed.registry.url(door))
     for auth in (None, wrong, unknown):
         with pytest.raises(PullFailed, match=r"401|403|denied|authoriz|unauthorized"):
-            node.cri.pull(pushed.reference(door), auth=auth, timeout_s=20)
+            node.cri.pull(pushed.reference(door), auth=auth, timeout_s=60)
     assert pushed.copies == 0
     assert sent_to_clients(node) == 0
 
@@ -106,7 +106,7 @@ def test_what_a_node_or_its_peer_has_is_given_to_no_login_that_the_registry_refu
     for node in (first, second):
         for auth in refused:
             with pytest.raises(PullFailed, match=r"401|403|denied|authoriz|unauthorized"):
-                node.cri.pull(pushed.reference(door), auth=auth, timeout_s=20)
+                node.cri.pull(pushed.reference(door), auth=auth, timeout_s=60)
         for layer in pushed.image.layers:
             asked = node.run(
                 "curl", "-so", "/dev/null", "-w", "%{http_code} %{size_download}",

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import json
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bed.watching import SLOW, Slow, until
 from shoal.testing.bed.bed import Bed
 from shoal.testing.bed.fresh import FreshImages, Pushed
 from shoal.testing.bed.node import Node
@@ -120,20 +120,20 @@ def test_without_an_agent_the_pull_falls_back(
 
 
 def test_an_agent_that_is_killed_during_a_pull_costs_the_fallback_nothing_twice(
-    agents: Bed, fresh_image: FreshImages, tmp_path: Path
+    agents: Bed, fresh_image: FreshImages, slow: Slow, tmp_path: Path
 ) -> None:
-    pushed = fresh_image(layer_bytes=(64 << 20,))
+    pushed = fresh_image(layer_bytes=(16 << 20,))
     node, out = agents.nodes[0], tmp_path / "out"
+    slow("reg", SLOW)
     words = ["--fallback", "--plain-http", "-o", str(out), "--json"]
     pulling = node.popen(
         sys.executable, "-m", "shoal", "pull", pushed.reference(), *words, stdout=subprocess.PIPE
     )
     try:
-        while arrived_bytes(out) < 1 << 20:
-            assert pulling.poll() is None, "it was over before anything could be killed"
-        pulling.send_signal(signal.SIGSTOP)
+        assert until(lambda: arrived_bytes(out) >= 1 << 20 or pulling.poll() is not None)
+        assert pulling.poll() is None, "it was over before anything could be killed"
         node.agent.kill()
-        pulling.send_signal(signal.SIGCONT)
+        slow("reg", None)
         printed, _ = pulling.communicate(timeout=60)
     finally:
         pulling.kill()

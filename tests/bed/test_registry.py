@@ -7,7 +7,7 @@ from shoal.testing.bed.fresh import FreshImages, Pushed
 from shoal.testing.bed.processes import BedError
 
 
-def status(bed: Bed, *, timeout_s: float = 1.0) -> str:
+def status(bed: Bed, *, timeout_s: float = 20.0) -> str:
     """Ask the registry from a node; return the HTTP status, or curl's exit code as `exit N`."""
     done = bed.nodes[0].run(
         "curl", "-so", "/dev/null", "-w", "%{http_code}", "-m", f"{timeout_s:g}",
@@ -19,7 +19,7 @@ def status(bed: Bed, *, timeout_s: float = 1.0) -> str:
 def pulls(bed: Bed, pushed: Pushed) -> bool:
     """Whether a node can fetch the image now."""
     try:
-        bed.nodes[0].containerd.fetch(pushed.reference(), timeout_s=20)
+        bed.nodes[0].containerd.fetch(pushed.reference(), timeout_s=60)
     except BedError:
         return False
     return True

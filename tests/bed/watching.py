@@ -23,9 +23,18 @@ from shoal.testing.bed.registry import Registry
 from shoal.testing.bed.traffic import Door
 from shoal.testing.image_layout import Layer
 
+# The `slow` fixture: shapes the link of a node, or of `reg`; None takes the shaping off.
+Slow = Callable[[str, str | None], None]
+# A link on which megabytes take seconds: also a test that others keep from running for a second
+# still finds the pull in its middle.
+SLOW = "30mbit"
 
-def until(true: Callable[[], bool], *, timeout_s: float = 15.0) -> bool:
-    """Wait for something to become true; say whether it did."""
+
+def until(true: Callable[[], bool], *, timeout_s: float = 60.0) -> bool:
+    """Wait for something to become true; say whether it did.
+
+    What takes too long is better said by another bound: this one is for a busy machine.
+    """
     give_up_s = time.monotonic() + timeout_s
     while not true():
         if time.monotonic() > give_up_s:
@@ -113,7 +122,7 @@ class Pull(ABC):
         ingests = self.node.containerd.folder / "root/io.containerd.content.v1.content/ingest"
         return sum(_size(path) for path in ingests.glob("*/data"))
 
-    def wait_for(self, size_bytes: int, *, timeout_s: float = 30.0) -> None:
+    def wait_for(self, size_bytes: int, *, timeout_s: float = 60.0) -> None:
         """Wait until containerd has got this much, and check that it has not got everything."""
         arrived = until(
             lambda: self.received_bytes >= size_bytes or self._ended_s is not None,

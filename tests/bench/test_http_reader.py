@@ -14,12 +14,12 @@ from bench.http_reader import read_all
 def _answering(*answers: bytes, asked: list[bytes] | None = None) -> Iterator[int]:
     """Serve one connection: each request gets the next answer, then it is closed."""
     with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
-        listener.settimeout(10)
+        listener.settimeout(60)
 
         def serve() -> None:
             connection, _ = listener.accept()
             with connection:
-                connection.settimeout(10)
+                connection.settimeout(60)
                 for answer in answers:
                     request = b""
                     while not request.endswith(b"\r\n\r\n"):
@@ -30,7 +30,7 @@ def _answering(*answers: bytes, asked: list[bytes] | None = None) -> Iterator[in
 
         served = pool.submit(serve)
         yield int(listener.getsockname()[1])
-        served.result(10)
+        served.result(60)
 
 
 def test_paths_are_read_one_after_the_other_over_one_connection() -> None:

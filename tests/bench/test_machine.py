@@ -21,7 +21,7 @@ def repository(tmp_path: Path) -> Path:
 def git(folder: Path, *arguments: str) -> None:
     """Run git with a name to commit under, whatever the user's own settings are."""
     identity = ["-c", "user.name=Nobody", "-c", "user.email=nobody@example.invalid"]
-    subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, timeout=10)
+    subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, timeout=60)
 
 
 def test_a_clean_tree_is_named_by_its_commit(repository: Path) -> None:

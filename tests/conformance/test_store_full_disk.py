@@ -25,13 +25,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "shoal-test", folder],
         check=True,
-        timeout=10,
+        timeout=60,
     )
     try:
         yield folder
     finally:
         # Lazy, so that a descriptor left open by a failed test cannot keep the mount.
-        subprocess.run(["umount", "--lazy", folder], check=True, timeout=10)
+        subprocess.run(["umount", "--lazy", folder], check=True, timeout=60)
 
 
 def open_store(folder: Path) -> DiskStore:

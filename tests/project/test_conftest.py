@@ -108,7 +108,7 @@ def test_without_root_nothing_runs_where_nothing_may_be_left_out(
     result.stderr.fnmatch_lines(["*1 tests need the test bed and so root*"])
 
 
-def test_a_unit_test_has_twenty_seconds_unless_it_says_otherwise(suite: pytest.Pytester) -> None:
+def test_a_unit_test_has_a_minute_unless_it_says_otherwise(suite: pytest.Pytester) -> None:
     write(
         suite,
         "unit/test_limits.py",
@@ -116,7 +116,7 @@ def test_a_unit_test_has_twenty_seconds_unless_it_says_otherwise(suite: pytest.P
         "def limit(request):\n"
         "    return request.node.get_closest_marker('timeout').args[0]\n"
         "def test_usual(request):\n"
-        "    assert limit(request) == 20.0\n"
+        "    assert limit(request) == 60.0\n"
         "@pytest.mark.timeout(3)\n"
         "def test_own(request):\n"
         "    assert limit(request) == 3\n",

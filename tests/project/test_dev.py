@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent.parent
 def dev(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run ./dev."""
     return subprocess.run(
-        [ROOT / "dev", *arguments], capture_output=True, text=True, timeout=30, check=False
+        [ROOT / "dev", *arguments], capture_output=True, text=True, timeout=120, check=False
     )
 
 
@@ -22,7 +22,7 @@ def function(script: str, **environment: str) -> subprocess.CompletedProcess[str
         ["bash", "-c", f"source {ROOT / 'dev'}\n{script}"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
         env={**os.environ, **environment},
     )

@@ -24,7 +24,7 @@ OTHER_GRANT = OriginGrant("team/app", "Basic of-bob")
 CHUNK_BYTES = 100 * KIB  # fits neither pieces nor batches
 
 
-async def until(holds: Callable[[], bool], *, timeout_s: float = 5.0) -> None:
+async def until(holds: Callable[[], bool], *, timeout_s: float = 30.0) -> None:
     """Wait until `holds()`, which a thread or a socket will bring about."""
     async with asyncio.timeout(timeout_s):
         while not holds():  # noqa: ASYNC110 - what is waited for has no event
@@ -86,7 +86,7 @@ class SlowPartial:
     def write(self, offset: int, block: bytes | bytearray | memoryview) -> None:
         """Write once the gate is open."""
         self.waiting += 1
-        if not self.gate.wait(5.0):
+        if not self.gate.wait(30.0):
             raise StoreError("the test never opened the gate")
         self.waiting -= 1
         if self.error is not None:

@@ -26,7 +26,7 @@ from shoal.core.swarm import events as on
 from shoal.core.swarm.policy import DEFAULT, Policy
 from unit.agent.driving import GRANT
 
-PULL_TIMEOUT_S = 15.0
+PULL_TIMEOUT_S = 60.0
 
 
 @dataclass(slots=True)

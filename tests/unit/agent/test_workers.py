@@ -103,7 +103,7 @@ async def test_what_nobody_waits_for_any_more_goes_to_whoever_tidies_up(is_done:
     unwanted: list[str] = []
 
     def work() -> str:
-        gate.wait(5.0)
+        gate.wait(30.0)
         done.set()
         return "a file, say"
 
@@ -112,7 +112,7 @@ async def test_what_nobody_waits_for_any_more_goes_to_whoever_tidies_up(is_done:
         await asyncio.sleep(0)
         if is_done:
             gate.set()
-            done.wait(5.0)
+            done.wait(30.0)
             await asyncio.sleep(0)
         waiting.cancel()
         gate.set()
@@ -195,7 +195,7 @@ def test_a_loop_that_is_gone_is_not_told() -> None:
 
     def work() -> None:
         began.set()
-        gate.wait(5.0)
+        gate.wait(30.0)
 
     async def give_work() -> Workers:
         workers = Workers(1)

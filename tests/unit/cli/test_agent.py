@@ -42,7 +42,7 @@ def test_help_is_printed_without_a_supervisor(capsys: pytest.CaptureFixture[str]
     assert "--front.port" in capsys.readouterr().out
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 def test_wrong_settings_end_it_at_once_with_one_message_and_code_78() -> None:
     done = _run("--front.port", "high", SHOAL_LOG__LEVEL="loud")
     assert done.returncode == 78
@@ -71,7 +71,7 @@ def place(tmp_path: Path) -> list[str]:
     ]
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 def test_a_port_in_use_names_the_process_and_the_setting(place: list[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -89,7 +89,7 @@ class Running:
         self.process = process
         self._log = log
 
-    def wait_for(self, event: str, *, count: int = 1, timeout_s: float = 30.0) -> dict[str, object]:
+    def wait_for(self, event: str, *, count: int = 1, timeout_s: float = 90.0) -> dict[str, object]:
         """Return the `count`th record of `event` in the log."""
         until_s = time.monotonic() + timeout_s
         while time.monotonic() < until_s:
@@ -117,19 +117,19 @@ def running(place: list[str], tmp_path: Path) -> Iterator[Running]:
         yield Running(process, log)
     finally:
         process.kill()  # the agent follows: it asked the kernel to
-        process.wait(20)
+        process.wait(60)
 
 
 def _status(port: object, path: str) -> int:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as response:
             return int(response.status)
     except urllib.error.HTTPError as error:
         error.close()
         return error.code
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_an_agent_starts_answers_survives_a_freeze_and_stops(running: Running) -> None:
     port = running.wait_for("exporter_listening")["port"]
     running.wait_for("agent_ready")
@@ -146,5 +146,5 @@ def test_an_agent_starts_answers_survives_a_freeze_and_stops(running: Running) -
     assert running.child() != frozen
 
     running.process.send_signal(signal.SIGTERM)
-    assert running.process.wait(30) == 0
+    assert running.process.wait(60) == 0
     running.wait_for("agent_stopped")

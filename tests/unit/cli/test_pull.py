@@ -35,7 +35,7 @@ def agent() -> Iterator[EmbeddedRegistry]:
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
-    yield started.result(timeout=10)
+    yield started.result(timeout=60)
     loop.call_soon_threadsafe(stop.set)
     thread.join()
     loop.close()

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -32,16 +31,12 @@ from shoal.core.wire.messages import (
     Request,
 )
 from shoal.testing.lying_peer import Lie, LyingPeer
+from unit.ports import free_port
 
 DATA = os.urandom(600_000)  # three pieces
 SPEC = BlobSpec("registry.example", Digest("sha256", hashlib.sha256(DATA).hexdigest()), len(DATA))
 PIECE = DATA[: SPEC.piece_bytes]
 HONEST = PeerId("127.0.0.1:1")  # nobody listens there
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 class Caller:
@@ -59,7 +54,7 @@ class Caller:
 
     async def hears(self, kind: type[Message]) -> Message:
         """Return the next message of a kind."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while True:
                 message = self._frames.next()
                 if isinstance(message, kind):
@@ -70,7 +65,7 @@ class Caller:
     async def body(self, size_bytes: int) -> bytes:
         """Return the bytes after a block's head."""
         body = self._frames.take(size_bytes)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(body) < size_bytes:
                 body += await self._more(size_bytes - len(body))
         return body
@@ -213,7 +208,7 @@ async def test_the_program_reads_its_peers_from_a_file_and_ends_when_told(tmp_pa
         sys.executable, "-m", "shoal.testing.lying_peer", str(config)
     )
     try:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while True:
                 with contextlib.suppress(ConnectionError):
                     _, writer = await asyncio.open_connection("127.0.0.1", int(me[10:]))
@@ -221,7 +216,7 @@ async def test_the_program_reads_its_peers_from_a_file_and_ends_when_told(tmp_pa
                     break
                 await asyncio.sleep(0.02)
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert await process.wait() == 0
     finally:
         with contextlib.suppress(ProcessLookupError):

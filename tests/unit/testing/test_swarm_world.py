@@ -488,7 +488,7 @@ def test_the_same_seed_gives_the_same_effects_under_another_hash_seed() -> None:
             capture_output=True,
             text=True,
             check=True,
-            timeout=60,
+            timeout=120,
         )
         traces.add(done.stdout.strip())
     assert traces == {story(1)}

@@ -13,7 +13,7 @@ import yaml
 from shoal.testing.bed.processes import BedError, Service, in_namespace, run
 from shoal.testing.bed.record import is_dead
 
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0  # 1 s on an idle machine
 FRONT_PORT = 65001
 PEER_PORT = 65002
 EXPORTER_PORT = 65003
@@ -67,9 +67,10 @@ class Agent:
 
     def is_ready(self) -> bool:
         """Ask the agent, from its own node, whether it is ready."""
-        return self.fetch(self.ready_url, check=False) is not None
+        # One that hangs is asked again soon, for it may have been replaced meanwhile.
+        return self.fetch(self.ready_url, check=False, timeout_s=2.0) is not None
 
-    def fetch(self, url: str, *, check: bool = True, timeout_s: float = 5.0) -> str | None:
+    def fetch(self, url: str, *, check: bool = True, timeout_s: float = 15.0) -> str | None:
         """GET a URL from inside the node; None if it fails and `check` is off.
 
         Raises:
@@ -106,7 +107,7 @@ class Agent:
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            self.service.wait_until(lambda: all(map(is_dead, pids[1:])), timeout_s=10, alive=False)
+            self.service.wait_until(lambda: all(map(is_dead, pids[1:])), timeout_s=60, alive=False)
         self.service.kill()
 
     def kill_worker(self) -> None:

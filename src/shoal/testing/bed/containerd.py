@@ -8,7 +8,7 @@ from pathlib import Path
 from shoal.testing.bed.cri import ImageService
 from shoal.testing.bed.processes import BedError, Service, in_namespace, run
 
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 60.0
 PULL_TIMEOUT_S = 120.0
 
 # Version 2 of the file is what containerd 1.6 writes and 1.x and 2.x read. Snapshotters that the

@@ -189,7 +189,7 @@ class Service:
         if process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # also children that outlived a dead parent
-            process.wait(10)
+            process.wait(60)
 
     def tail(self, *, size_bytes: int = 2000) -> str:
         """Return the end of the log, for an error message."""

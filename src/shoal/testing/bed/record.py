@@ -146,7 +146,7 @@ class Guard:
     def dismiss(self) -> None:
         """End it: the bed is gone."""
         self._process.kill()
-        self._process.communicate(timeout=10)
+        self._process.communicate(timeout=60)
 
 
 def all_namespaces() -> list[str]:
@@ -156,7 +156,7 @@ def all_namespaces() -> list[str]:
     return sorted(entry.name for entry in found if entry.name.startswith(PREFIX))
 
 
-def kill_all_in(namespace: str, *, timeout_s: float = 10.0) -> None:
+def kill_all_in(namespace: str, *, timeout_s: float = 60.0) -> None:
     """SIGKILL every process in a bed's network namespace and wait until none is left.
 
     Raises:

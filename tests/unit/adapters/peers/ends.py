@@ -20,7 +20,7 @@ def have(*pieces: int) -> Have:
     return Have(TAG, pieces)
 
 
-async def until(holds: Callable[[], bool], *, timeout_s: float = 5.0) -> None:
+async def until(holds: Callable[[], bool], *, timeout_s: float = 30.0) -> None:
     """Wait until `holds()`, which something on a socket will bring about."""
     async with asyncio.timeout(timeout_s):
         while not holds():  # noqa: ASYNC110 - what is waited for has no event
@@ -97,9 +97,9 @@ async def two_links() -> AsyncIterator[tuple[Link, Ear, Link, Ear]]:
 
 @asynccontextmanager
 async def link_and_stranger() -> AsyncIterator[tuple[Link, Ear, socket.socket]]:
-    """Connect a link to a bare socket, which blocks and gives up after 5 s."""
+    """Connect a link to a bare socket, which blocks and gives up after 30 s."""
     one, stranger = tcp_pair()
-    stranger.settimeout(5.0)
+    stranger.settimeout(30.0)
     ear = Ear()
     link = Link(one, ear, initiator=False, remote_host="127.0.0.1")
     try:

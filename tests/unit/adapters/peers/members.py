@@ -143,7 +143,7 @@ class Stranger:
             return True
 
     async def _read(self) -> bytes:
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(30.0):
             return await asyncio.get_running_loop().sock_recv(self._sock, 65536)
 
     def close(self) -> None:

@@ -114,7 +114,7 @@ async def _everything(stranger: socket.socket, link: Link) -> bytes:
     loop = asyncio.get_running_loop()
     stream = bytearray()
     while link.waiting or len(stream) < link.sent_bytes:
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(30.0):
             stream += await loop.sock_recv(stranger, MIB)
     return bytes(stream)
 

@@ -14,7 +14,7 @@ from shoal.core.digest import Digest
 from shoal.core.errors import StoreFull, TransferFailed
 from shoal.core.oci.manifests import OCI_MANIFEST
 from shoal.testing.registry_faults import Answer, Hang, Unframed, WrongBytes
-from unit.agent.front.conftest import ALICE, BOB, HASTY, WRONG, World, running, until
+from unit.agent.front.conftest import ALICE, BOB, HASTY, SOON_S, WRONG, World, running, until
 
 
 async def test_a_blob_comes_whole_with_the_headers_that_runtimes_need(world: World) -> None:
@@ -128,18 +128,18 @@ async def test_nothing_readable_is_a_404_within_the_bound(hasty: World) -> None:
     hasty.transfers.arrive(image.layers[0], 0)
     began_s = time.monotonic()
     assert (await hasty.get(image.blob())).status == 404
-    assert 0.3 < time.monotonic() - began_s < 2.0
+    assert 0.3 < time.monotonic() - began_s < SOON_S
     assert hasty.metrics.causes == [Cause.TRANSFER_FAILED]
 
 
 async def test_a_blob_whose_pieces_still_arrive_is_waited_for() -> None:
-    async with running(limits=replace(HASTY, ask_s=5.0, progress_s=0.6)) as world:
+    async with running(limits=replace(HASTY, ask_s=30.0, progress_s=1.0)) as world:
         image = world.add_image()
         digest = image.layers[0]
         world.transfers.arrive(digest, 0)
         answering = asyncio.ensure_future(world.get(image.blob()))
         await until(lambda: bool(world.transfers.opened))
-        for _ in range(12):  # 1.2 s, twice the bound without progress
+        for _ in range(20):  # 2 s, twice the bound without progress
             await asyncio.sleep(0.1)
             world.transfers.trickle(digest, size_bytes=10_000)
         world.transfers.arrive(digest, 10_000)
@@ -179,7 +179,7 @@ async def test_a_blob_that_stops_arriving_is_cut_within_the_bound(hasty: World) 
     async with hasty.session.get(hasty.url(image.blob())) as response:
         with pytest.raises(aiohttp.ClientPayloadError):
             await response.content.read()
-    assert time.monotonic() - began_s < 2.0
+    assert time.monotonic() - began_s < SOON_S
 
 
 async def test_a_client_that_leaves_frees_its_reader(world: World) -> None:
@@ -271,7 +271,7 @@ async def test_a_registry_that_is_down_is_a_404(world: World) -> None:
     await world.registry.stop()
     began_s = time.monotonic()
     assert (await world.get(image.blob())).status == 404
-    assert time.monotonic() - began_s < 4.0
+    assert time.monotonic() - began_s < SOON_S
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])

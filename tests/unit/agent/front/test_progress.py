@@ -39,10 +39,10 @@ async def test_bytes_that_arrive_prolong_the_wait(memory_blobs: FakeTransfers) -
     reader = await reader_of(memory_blobs)
     progress = Progress(memory_blobs.sources)
     waiting = asyncio.ensure_future(
-        readable_while_progressing(reader, 10, progress=progress, limit_s=0.2, least_bytes=2)
+        readable_while_progressing(reader, 10, progress=progress, limit_s=0.6, least_bytes=2)
     )
-    for _ in range(5):
-        await asyncio.sleep(0.1)
+    for _ in range(8):  # 1.2 s, twice the bound
+        await asyncio.sleep(0.15)
         memory_blobs.trickle(DIGEST, size_bytes=2)
     memory_blobs.arrive(DIGEST, 20)
     assert await waiting == 20

@@ -12,20 +12,23 @@ from shoal.agent.front.answers import Cause
 from shoal.agent.front.limits import FrontLimits
 from shoal.agent.settings import FrontSettings
 from shoal.core.errors import SettingsError
-from unit.agent.front.conftest import World, running
+from unit.agent.front.conftest import SOON_S, World, running, until
 
 
 async def test_an_unknown_registry_is_a_404_within_200_ms_and_nobody_is_asked(
     world: World,
 ) -> None:
     image = world.add_image()
-    began_s = time.monotonic()
-    answer = await world.ask("GET", image.by_tag, ns="unknown.example")
-    assert time.monotonic() - began_s < 0.2
-    assert answer.status == 404
-    assert json.loads(answer.body)["errors"][0]["code"] == "NAME_UNKNOWN"
+    seconds = []
+    for _ in range(5):
+        began_s = time.monotonic()
+        answer = await world.ask("GET", image.by_tag, ns="unknown.example")
+        seconds.append(time.monotonic() - began_s)
+        assert answer.status == 404
+        assert json.loads(answer.body)["errors"][0]["code"] == "NAME_UNKNOWN"
+    assert min(seconds) < 0.2  # on a busy machine not each of them
     assert world.requests() == 0
-    assert world.metrics.causes == [Cause.UNKNOWN_REGISTRY]
+    assert world.metrics.causes == [Cause.UNKNOWN_REGISTRY] * 5
 
 
 @pytest.mark.parametrize("path", ["/", "/v1/_ping", "/v2/_catalog", "/v2/app", "/favicon.ico"])
@@ -148,7 +151,7 @@ async def test_half_open_connections_are_dropped(hasty: World) -> None:
     began_s = time.monotonic()
     for text in (b"", b"GET /v2/ HTTP/1.1\r\nHost: "):
         assert await hasty.raw(text) == b""
-    assert time.monotonic() - began_s < 4.0
+    assert time.monotonic() - began_s < SOON_S
     assert hasty.metrics.causes == [Cause.HALF_OPEN] * 2
 
 
@@ -181,13 +184,13 @@ async def test_an_idle_connection_that_was_used_stays_open(hasty: World) -> None
 async def test_more_connections_than_the_limit_are_answered_404_and_many_more_dropped() -> None:
     async with running(limits=FrontLimits(connections=2)) as world:
         kept = [await asyncio.open_connection("127.0.0.1", world.front.port) for _ in range(2)]
-        await asyncio.sleep(0.05)
+        await until(lambda: world.metrics.open_connections == 2)
         host = f"127.0.0.1:{world.front.port}"
         answer = await world.raw(f"GET /v2/ HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
         assert answer.startswith(b"HTTP/1.1 404 ")
         assert b"Connection: close" in answer
         kept += [await asyncio.open_connection("127.0.0.1", world.front.port) for _ in range(2)]
-        await asyncio.sleep(0.05)
+        await until(lambda: world.metrics.open_connections == 4)
         assert await world.raw(b"") == b""
         for _, writer in kept:
             writer.close()
@@ -230,7 +233,7 @@ async def test_an_unforeseen_error_is_a_404_with_a_log_line(
 async def test_the_front_listens_on_ipv6_where_there_is_any() -> None:
     async with running(settings=FrontSettings(hosts=("127.0.0.1", "::1"), port=0)) as world:
         try:
-            with socket.create_connection(("::1", world.front.port), timeout=2):
+            with socket.create_connection(("::1", world.front.port), timeout=20):
                 pass
         except OSError:
             pytest.skip("no IPv6 on this machine")
@@ -250,7 +253,7 @@ async def test_stopping_lets_a_blob_end_and_takes_no_more_requests(world: World)
     assert (await world.head(image.blob())).status == 200
     async with world.session.get(world.url(image.blob())) as response:
         assert response.status == 200
-        stopping = asyncio.ensure_future(world.front.stop(drain_timeout_s=5.0))
+        stopping = asyncio.ensure_future(world.front.stop(drain_timeout_s=30.0))
         await asyncio.sleep(0.05)
         with pytest.raises(OSError):  # noqa: PT011 - refused or reset
             await world.raw(b"GET / HTTP/1.1\r\n\r\n")
@@ -265,6 +268,6 @@ async def test_stopping_cuts_what_does_not_end_in_time(world: World) -> None:
     async with world.session.get(world.url(image.blob())) as response:
         began_s = time.monotonic()
         await world.front.stop(drain_timeout_s=0.1)
-        assert time.monotonic() - began_s < 3.0
+        assert time.monotonic() - began_s < SOON_S
         with pytest.raises(aiohttp.ClientError):
             await response.read()

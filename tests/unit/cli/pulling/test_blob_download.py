@@ -206,7 +206,6 @@ async def test_a_server_that_ignores_range_is_listened_to_from_the_start(
     assert len(registry.log) == 1
 
 
-@pytest.mark.timeout(10)
 async def test_a_blob_that_is_shorter_than_its_manifest_says_ends_the_pull(
     registry: EmbeddedRegistry,
 ) -> None:

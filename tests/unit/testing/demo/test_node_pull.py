@@ -47,7 +47,7 @@ async def test_every_node_gets_and_checks_all_of_the_image(tmp_path: Path) -> No
         expected, size = fill(registry, tmp_path)
         watched = Watched()
         pulled = await pull_everywhere(
-            [registry.url] * 2, REFERENCE, expected, watcher=watched, timeout_s=10
+            [registry.url] * 2, REFERENCE, expected, watcher=watched, timeout_s=60
         )
         assert registry.counters.total_blob_body_bytes == 2 * size
     assert [(it.verified, it.error) for it in pulled] == [(True, ""), (True, "")]
@@ -62,7 +62,7 @@ async def test_a_node_that_gets_wrong_bytes_fails_alone(tmp_path: Path) -> None:
         bad.content.repositories = good.content.repositories
         bad.fail(WrongBytes(10), route="blobs")
         first, second = await pull_everywhere(
-            [bad.url, good.url], REFERENCE, expected, watcher=Watched(), timeout_s=10
+            [bad.url, good.url], REFERENCE, expected, watcher=Watched(), timeout_s=60
         )
     assert not first.verified
     assert "do not have that digest" in first.error
@@ -78,7 +78,7 @@ async def test_another_image_than_the_one_that_was_built_is_not_verified(tmp_pat
             REFERENCE,
             Expected(other, expected.blobs),
             watcher=Watched(),
-            timeout_s=10,
+            timeout_s=60,
         )
     assert (pulled.verified, pulled.error) == (False, "")
 
@@ -95,7 +95,10 @@ async def test_a_pull_that_hangs_is_given_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9"])
-async def test_a_node_without_an_agent_fails_with_a_sentence(url: str) -> None:
+async def test_a_node_without_an_agent_fails_with_a_sentence(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shoal.cli.pulling.job.AGENT_PATIENCE_S", 0.1)
     expected = Expected(Digest("sha256", "0" * 64), frozenset())
-    (pulled,) = await pull_everywhere([url], REFERENCE, expected, watcher=Watched(), timeout_s=10)
+    (pulled,) = await pull_everywhere([url], REFERENCE, expected, watcher=Watched(), timeout_s=60)
     assert "is the agent running?" in pulled.error

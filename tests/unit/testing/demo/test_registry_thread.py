@@ -9,6 +9,7 @@ import pytest
 from shoal.testing.demo.failures import AddressTaken, DemoFailed
 from shoal.testing.demo.registry_thread import RegistryThread
 from shoal.testing.registry_content import RegistryContent
+from unit.ports import free_port
 
 DATA = b"x" * 5000
 
@@ -16,12 +17,6 @@ DATA = b"x" * 5000
 def registry(content: RegistryContent, *, port: int, host: str = "127.0.0.1") -> RegistryThread:
     """Return one that was not started."""
     return RegistryThread(content, host=host, port=port, rate_bytes_per_s=None)
-
-
-def free_port() -> int:
-    """Return a port that is free now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def test_it_serves_and_counts_until_it_is_stopped() -> None:
@@ -32,12 +27,12 @@ def test_it_serves_and_counts_until_it_is_stopped() -> None:
     assert thread.address == f"127.0.0.1:{port}"
     thread.start()
     try:
-        client = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         client.request("GET", f"/v2/shoal/demo/blobs/{digest}")
         assert client.getresponse().read() == DATA
         client.close()
         # Counted once they are sent: the client may have read them before.
-        until = time.monotonic() + 5
+        until = time.monotonic() + 60
         while thread.sent_bytes < len(DATA) and time.monotonic() < until:
             time.sleep(0.01)
         assert thread.sent_bytes == len(DATA)

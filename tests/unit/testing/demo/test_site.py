@@ -88,7 +88,7 @@ async def test_an_agent_that_ends_is_told_with_its_log(
     try:
         async with aiohttp.ClientSession() as session:
             with pytest.raises(kind, match=said):
-                await site.wait_ready(session, timeout_s=10)
+                await site.wait_ready(session, timeout_s=60)
     finally:
         site.stop()
     assert not any(node.service.running for node in site.nodes)
@@ -153,9 +153,9 @@ def test_agents_that_do_not_end_are_ended_by_force_all_at_once(
     site.start()
     logs = [node.service.log for node in site.nodes]
     site.nodes[0].service.wait_until(
-        lambda: all(log.read_text() == "ready\n" for log in logs), timeout_s=10
+        lambda: all(log.read_text() == "ready\n" for log in logs), timeout_s=60
     )
     began_s = time.monotonic()
     site.stop()
-    assert time.monotonic() - began_s < 2
+    assert time.monotonic() - began_s < 10
     assert not any(node.service.running for node in site.nodes)
