@@ -15,6 +15,7 @@ from shoal.core.digest import HEX_LENGTHS, Digest
 from shoal.core.errors import BadInput, PeerFault
 from shoal.core.peer import PeerId
 from shoal.core.wire.messages import (
+    Allow,
     Announce,
     Block,
     Busy,
@@ -52,6 +53,7 @@ _BLOCK = struct.Struct(">16sIII32s")
 _ENDED = struct.Struct(">16sIIBd")
 _WANTED = struct.Struct(">16si")
 _SPEC = struct.Struct(">QBB")
+_NO_LIMIT = 2**32 - 1
 _ALGORITHMS = tuple(HEX_LENGTHS)
 _KINDS = tuple(ContentKind)
 
@@ -205,6 +207,15 @@ def _ended(payload: bytes) -> LeaseEnded:
     return LeaseEnded(BlobTag(tag), first, done, LeaseOutcome(outcome), retry)
 
 
+def _allow(payload: bytes) -> Allow:
+    (more,) = _U32.unpack(payload)
+    return Allow(None if more == _NO_LIMIT else more)
+
+
+def _write_allow(m: Allow) -> bytes:
+    return _U32.pack(_NO_LIMIT if m.more_bytes is None else min(m.more_bytes, _NO_LIMIT - 1))
+
+
 def _write_have(m: Have) -> bytes:
     return m.tag + struct.pack(f">{len(m.pieces)}I", *m.pieces)
 
@@ -258,6 +269,7 @@ _ROWS: tuple[tuple[int, type, Callable[..., bytes], Callable[[bytes], Message]],
         lambda m: _ENDED.pack(m.tag, m.first, m.done, m.outcome, m.retry_after_s),
         _ended,
     ),
+    (17, Allow, _write_allow, _allow),
 )
 _WRITERS = {row[1]: (row[0], row[2]) for row in _ROWS}
 _READERS = {row[0]: row[3] for row in _ROWS}

@@ -1,10 +1,10 @@
 """What peers say to each other.
 
 Two conversations share a connection. Neighbours exchange pieces of blobs that both want or have:
-`Join`, `Have`, `Request`, `Cancel`, `Busy`, `Block`, `Leave`. A node and a blob's tracker arrange
-introductions and leases: `Announce`, `Introduce`, `LeaseWanted`, `LeaseGranted`, `LeaseNone`,
-`LeaseProgress`, `LeaseEnded`. `Hello` opens a connection and `Ping` keeps silence from meaning
-anything.
+`Join`, `Have`, `Request`, `Cancel`, `Busy`, `Block`, `Allow`, `Leave`. A node and a blob's tracker
+arrange introductions and leases: `Announce`, `Introduce`, `LeaseWanted`, `LeaseGranted`,
+`LeaseNone`, `LeaseProgress`, `LeaseEnded`. `Hello` opens a connection and `Ping` keeps silence from
+meaning anything.
 """
 
 from dataclasses import dataclass
@@ -89,6 +89,16 @@ class Block:
     offset: int  # from the piece's start, bytes
     length: int  # bytes that follow
     piece_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """To whoever sends pieces: send so many bytes more, and from now on only what is allowed.
+
+    `more_bytes` None lifts the limit. A peer that was never told anything has none.
+    """
+
+    more_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +189,7 @@ Message = (
     | Busy
     | Leave
     | Block
+    | Allow
     | Announce
     | Introduce
     | LeaseWanted

@@ -21,6 +21,7 @@ from shoal.core.wire.codec import (
     encode,
 )
 from shoal.core.wire.messages import (
+    Allow,
     Announce,
     Block,
     Busy,
@@ -95,6 +96,7 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(
         LeaseEnded, TAGS, U32, U32, st.sampled_from(LeaseOutcome), st.floats(0, 86400, width=32)
     ),
+    st.builds(Allow, st.none() | st.integers(0, 2**32 - 2)),
 )
 
 
@@ -127,6 +129,8 @@ def test_the_bytes_on_the_wire_stay_as_they_were_released() -> None:
     assert encode(Hello(PeerId("10.0.0.1:65002"))).hex() == (
         "00000012010001000e" + b"10.0.0.1:65002".hex()
     )
+    assert encode(Allow(258)).hex() == "000000041100000102"
+    assert encode(Allow(None)).hex() == "0000000411ffffffff"
     assert encode(Request(TAG, 258)).hex() == "0000001405" + TAG.hex() + "00000102"
     assert encode(LeaseEnded(TAG, 1, 2, LeaseOutcome.DENIED, 0.5)).hex() == (
         "0000002110" + TAG.hex() + "0000000100000002023fe0000000000000"
