@@ -30,9 +30,13 @@ class Throttle:
         """How much to ask for at a time, in bytes."""
         return self._shaper.stretch_bytes if self._shaper is not None else MOST_STRETCH_BYTES
 
+    def now_s(self) -> float:
+        """Return the time by which the rate is kept."""
+        return self._loop.time()
+
     def set(self, rate_bytes_per_s: int | None) -> None:
         """Keep to this rate from now on, or to none."""
-        now_s = self._loop.time()
+        now_s = self.now_s()
         if rate_bytes_per_s is None:
             shaper, self._shaper = self._shaper, None
             self.stop()
@@ -89,7 +93,7 @@ class Throttle:
         self._timer = None
         if self._shaper is None:
             return
-        for told in self._shaper.ready(now_s=self._loop.time()):
+        for told in self._shaper.ready(now_s=self.now_s()):
             told()
         self._wait()
 
@@ -97,6 +101,6 @@ class Throttle:
         """Look again when the next may go, unless somebody who was told asked anew just now."""
         if self._timer is not None or self._shaper is None:
             return
-        due_s = self._shaper.due_s(now_s=self._loop.time())
+        due_s = self._shaper.due_s(now_s=self.now_s())
         if due_s is not None:
             self._timer = self._loop.call_later(max(due_s, _LEAST_WAIT_S), self._turn)
