@@ -1,185 +1,177 @@
 """Rolls an image out to many nodes at once, through Shoal and straight from the registry.
 
-Real containerd on each node of the test bed fetches a real image (`ctr content fetch`) at the same
-moment: every link shaped, every store and content folder empty. The time of the last node is told
-as a multiple of the ideal: no system can finish before each node's link has carried the image once
-and the registry's link has carried it once.
+Real containerd on each node of the test bed fetches a real image (`ctr content fetch`): every link
+shaped, every store and content folder empty. The time of the last node is told as a multiple of
+the ideal: no system can finish before each node's link has carried the image once, each site's
+uplink once, and the registry's link once for each site.
+
+Without options: 8 nodes at 100 Mbit/s, 160 MiB. Lists (`--nodes 1,2`) measure every combination,
+each kept in a section of its own. `--scenario rolling`: all nodes hold a tag, and a fifth of them
+at a time get the next one, which differs in one layer; the ideal is that of all waves together.
+`--scenario churn`: of every eight nodes one loses power at 0.3 of the ideal time, one has its agent
+restarted at 0.4, one has it killed at 0.5 and started again two seconds later.
+
+A run through Shoal takes about the ideal time and 1 s for each node; one straight from the registry
+takes the ideal time for each node of the largest site, or of all.
 """
 
 import argparse
-import statistics
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
-from bench.ledger import Figure, Ledger, parser
+from bench.ledger import Ledger, finish_all, parser
+from bench.plot import Curves, draw
+from bench.rollout_figures import add_direct, add_links, add_pairs, add_shoal, describe
+from bench.rollout_runs import Stage, check_room, measure, measure_pairs
+from bench.rollout_shape import Scenario, Shape, parse_size, shapes, size_text
 from shoal.testing.bed.bed import Bed
-from shoal.testing.bed.measure import Rollout, check_complete, goodput, make_cold, rollout
 from shoal.testing.bed.network import parse_rate
-from shoal.testing.image import MIB, BuiltImage, cached_image
+from shoal.testing.bed.processes import BedError
+from shoal.testing.image import MIB, cached_image
 
 CACHE = Path(__file__).parent.parent / ".cache" / "images"
-
-# Source: libtorrent 2.1 on such a bed, 8 nodes at 100 Mbit/s from a full seeder: 1.86 x ideal and
-# 1.70 copies. The bounds are what this product has to reach.
-LAST_NODE_BOUND = 1.2
-COPIES_BOUND = 1.02
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One rollout's shape: what is measured, and what the ideal is reckoned from."""
-
-    nodes: int
-    rate: str
-    registry_rate: str
-    image: BuiltImage
-
-    def ideal_s(self, *, node_goodput: float, registry_goodput: float) -> float:
-        """Return the least time in which any system could be done, in seconds.
-
-        Args:
-            node_goodput: measured payload of one stream into a node, in bytes a second.
-            registry_goodput: the same out of the registry.
-        """
-        return max(self.image.layer_bytes / node_goodput, self.image.layer_bytes / registry_goodput)
+QUESTION = "How near to ideal is a rollout to many nodes at once?"
+IMAGE_BYTES = 160 * MIB
 
 
 def main() -> int:
     """Measure, print, write down."""
-    args = _parser().parse_args()
-    setting = Setting(
-        nodes=args.nodes,
-        rate=args.rate,
-        registry_rate=args.registry_rate or args.rate,
-        image=cached_image(CACHE, size_bytes=args.image_size * MIB),
-    )
-    ledger = Ledger("rollout", question="How near to ideal is a rollout to many nodes at once?")
-    with Bed(nodes=setting.nodes, rate=setting.rate, registry_rate=setting.registry_rate) as bed:
-        reference = bed.registry.push(setting.image, repository="library/rollout")
-        ideal_s = _ideal(bed, setting, ledger)
-        if not args.direct:
-            runs = _measure(bed, setting, reference, count=args.runs, through_agents=True)
-            _add(ledger, runs, ideal_s=ideal_s)
-        if args.direct or args.direct_runs:
-            count = args.runs if args.direct else args.direct_runs
-            runs = _measure(bed, setting, reference, count=count, through_agents=False)
-            _add_direct(ledger, runs, ideal_s=ideal_s)
-    ledger.note(_describe(setting))
-    return ledger.finish(args)
+    options = _parser()
+    args = options.parse_args()
+    try:
+        wanted = list(
+            shapes(
+                nodes=args.nodes,
+                rates=args.rate,
+                registry_rates=args.registry_rate,
+                image_bytes=args.image_size,
+                sites=args.sites,
+                uplink=args.uplink,
+                stagger_s=args.stagger,
+                scenario=args.scenario,
+            )
+        )
+        for shape in wanted:
+            check_room(shape)
+    except (ValueError, BedError) as error:
+        options.error(str(error))
+    ledgers, curves = [], []
+    for shape in wanted:
+        ledger, drawn = _measure(shape, args)
+        ledgers.append(ledger)
+        curves.append(drawn)
+    code = finish_all(ledgers, args)
+    if args.plot is not None:
+        draw(curves, args.plot)
+        print(f"Drawn to {args.plot}")
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
     options = parser(__doc__, runs=5)
-    options.add_argument("--nodes", type=int, default=8, help="how many nodes (8)")
-    options.add_argument("--rate", default="100mbit", help="of every node's link (100mbit)")
-    options.add_argument("--registry-rate", help="of the registry's link; default: as the nodes'")
+    options.add_argument("--nodes", type=_counts, default=[8], help="how many nodes (8)")
     options.add_argument(
-        "--image-size", type=int, default=160, metavar="MIB", help="of the image, compressed (160)"
+        "--rate", type=_rates, default=["100mbit"], help="of every node's link (100mbit)"
+    )
+    options.add_argument(
+        "--registry-rate", type=_rates, help="of the registry's link; default: as the nodes'"
+    )
+    options.add_argument(
+        "--image-size",
+        type=_size,
+        default=IMAGE_BYTES,
+        metavar="SIZE",
+        help=f"of the image, compressed: 200MB, or so many MiB ({size_text(IMAGE_BYTES)})",
+    )
+    options.add_argument("--sites", type=int, default=1, help="so many groups of nodes (1)")
+    options.add_argument("--uplink", type=_rate, help="of each site; default: none, one switch")
+    options.add_argument(
+        "--stagger",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="how long after the first the last node begins (0)",
+    )
+    options.add_argument(
+        "--scenario",
+        type=Scenario,
+        choices=list(Scenario),
+        default=Scenario.COLD,
+        help="cold, rolling or churn (cold)",
     )
     options.add_argument("--direct", action="store_true", help="only without Shoal")
     options.add_argument(
         "--direct-runs", type=int, default=1, help="runs without Shoal beside the others (1)"
     )
+    options.add_argument(
+        "--pairs",
+        action="store_true",
+        help="as many runs without Shoal, in turns, and the time as a multiple of theirs",
+    )
+    options.add_argument(
+        "--memory",
+        action="store_true",
+        help="keep all storage in memory, where a disk would be slower than the links",
+    )
+    options.add_argument(
+        "--plot", type=Path, metavar="OUT.PNG", help="draw who was done and what was sent when"
+    )
     return options
 
 
-def _ideal(bed: Bed, setting: Setting, ledger: Ledger) -> float:
-    first, last = bed.nodes[0].host, bed.nodes[-1].host
-    peer = last if last is not first else bed.registry.host
-    into_node = [goodput(peer, first) for _ in range(3)]
-    from_registry = [goodput(bed.registry.host, first) for _ in range(3)]
-    if parse_rate(setting.registry_rate) > parse_rate(setting.rate):
-        # One node cannot take what the registry can send: its nominal rate by the same share.
-        share = statistics.median(into_node) / (parse_rate(setting.rate) / 8)
-        from_registry = [parse_rate(setting.registry_rate) / 8 * share]
-    ideal_s = setting.ideal_s(
-        node_goodput=statistics.median(into_node),
-        registry_goodput=statistics.median(from_registry),
-    )
-    ledger.add(
-        Figure.shown(
-            "link_goodput",
-            [value / 1e6 for value in into_node],
-            unit="MB/s",
-            note=f"one TCP stream over a link of nominally {setting.rate}",
-        )
-    )
-    ledger.add(Figure.shown("ideal", [ideal_s], unit="s", note="what the multiples refer to"))
-    return ideal_s
+def _counts(text: str) -> list[int]:
+    counts = [int(part) for part in text.split(",")]
+    if min(counts) < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return counts
 
 
-def _measure(
-    bed: Bed, setting: Setting, reference: str, *, count: int, through_agents: bool
-) -> list[Rollout]:
-    runs = []
-    for number in range(1, count + 1):
-        make_cold(bed)
-        if through_agents:
-            bed.start_agents()
-        rolled = rollout(bed, setting.image, reference)
-        check_complete(rolled, bed, setting.image)
-        way = "through Shoal" if through_agents else "straight from the registry"
-        print(
-            f"run {number} of {count} {way}: last node {rolled.last_s:.1f} s, "
-            f"{rolled.copies:.3f} copies, {rolled.cpu_idle:.0%} of the CPU idle",
-            file=sys.stderr,
-            flush=True,
-        )
-        runs.append(rolled)
-    return runs
+def _rate(text: str) -> str:
+    try:
+        parse_rate(text)
+    except BedError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text.strip()
 
 
-def _add(ledger: Ledger, runs: list[Rollout], *, ideal_s: float) -> None:
-    last = [rolled.last_s / ideal_s for rolled in runs]
-    ledger.add(Figure.at_most("last_node", last, bound=LAST_NODE_BOUND, unit="x ideal"))
-    ledger.add(
-        Figure.at_most(
-            "registry_copies",
-            [rolled.copies for rolled in runs],
-            bound=COPIES_BOUND,
-            unit="copies",
-            note="blob bytes that the registry's nginx sent, over the layers' compressed sizes",
-        )
-    )
-    median = [statistics.median(f.seconds for f in rolled.fetches) / ideal_s for rolled in runs]
-    ledger.add(Figure.shown("median_node", median, unit="x ideal"))
-    _add_rest(ledger, runs, prefix="")
+def _rates(text: str) -> list[str]:
+    return [_rate(part) for part in text.split(",")]
 
 
-def _add_direct(ledger: Ledger, runs: list[Rollout], *, ideal_s: float) -> None:
-    last = [rolled.last_s / ideal_s for rolled in runs]
-    ledger.add(Figure.shown("direct_last_node", last, unit="x ideal", note="without Shoal"))
-    copies = [rolled.copies for rolled in runs]
-    ledger.add(Figure.shown("direct_registry_copies", copies, unit="copies"))
-    _add_rest(ledger, runs, prefix="direct_")
+def _size(text: str) -> int:
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _add_rest(ledger: Ledger, runs: list[Rollout], *, prefix: str) -> None:
-    traffic = [rolled.traffic for rolled in runs]
-    ledger.add(
-        Figure.shown(
-            f"{prefix}registry_other",
-            [(t.manifest_bytes + t.header_bytes) / 1e3 for t in traffic],
-            unit="kB",
-            note="manifests, tokens and all headers that the registry sent beside blobs",
-        )
-    )
-    idle = [rolled.cpu_idle * 100 for rolled in runs]
-    ledger.add(
-        Figure.shown(f"{prefix}cpu_idle", idle, unit="%", note="of the machine, over the rollout")
-    )
-
-
-def _describe(setting: Setting) -> str:
-    sizes = ", ".join(f"{layer.size_bytes / 1e6:.3g}" for layer in setting.image.layers)
-    return (
-        f"{setting.nodes} nodes at {setting.rate} each way, the registry at "
-        f"{setting.registry_rate}; an image of {setting.image.layer_bytes / 1e6:.1f} MB in "
-        f"{len(setting.image.layers)} layers ({sizes} MB), from the machine's own Debian files. "
-        "Default settings, agents started anew on empty stores and containerd on an empty root "
-        "before every run; all of it runs on this one machine."
-    )
+def _measure(shape: Shape, args: argparse.Namespace) -> tuple[Ledger, Curves]:
+    image = cached_image(CACHE, size_bytes=shape.image_bytes)
+    way = ", in pairs with direct fetches" if args.pairs else ", direct" if args.direct else ""
+    kept = ", in memory" if args.memory else ""
+    ledger = Ledger("rollout", question=QUESTION, section=shape.name + kept + way)
+    print(f"{ledger.section}:", file=sys.stderr, flush=True)
+    with Bed(sites=shape.bed_sites(), registry_rate=shape.registry_rate) as bed:
+        stage = Stage(bed, shape, image, in_memory=args.memory)
+        goodputs = stage.link_goodputs()
+        ideal_s = shape.ideal_s(stage.lacking_bytes, share=stage.share(goodputs))
+        add_links(ledger, shape, goodputs, ideal_s=ideal_s)
+        curves = Curves(ledger.section, ideal_s=ideal_s)
+        if args.pairs:
+            pairs = measure_pairs(stage, count=args.runs, ideal_s=ideal_s)
+            curves.shoal, curves.direct = [a for a, _ in pairs], [b for _, b in pairs]
+            add_pairs(ledger, shape, pairs)
+        elif not args.direct:
+            curves.shoal = measure(stage, count=args.runs, through_agents=True, ideal_s=ideal_s)
+        direct_runs = args.runs if args.direct else 0 if args.pairs else args.direct_runs
+        if direct_runs:
+            curves.direct = measure(stage, count=direct_runs, through_agents=False, ideal_s=ideal_s)
+        if curves.shoal:
+            add_shoal(ledger, shape, curves.shoal, ideal_s=ideal_s)
+        if curves.direct:
+            add_direct(ledger, curves.direct, ideal_s=ideal_s)
+    ledger.note(describe(shape, image, in_memory=args.memory))
+    return ledger, curves
 
 
 if __name__ == "__main__":
