@@ -150,3 +150,25 @@ def test_a_site_follows_the_name_of_its_agents(
     log = late.agent.service.log
     assert until(lambda: '"event": "dns_failed"' in log.read_text())
     assert member_count(late) == 2
+
+
+def test_a_node_that_joins_and_pulls_at_once_costs_no_further_copy(
+    bed: Bed, fresh_image: FreshImages, names: Names
+) -> None:
+    *first, late = bed.nodes
+    for node in bed.nodes:
+        changes = {"membership": {"static": [], "dns": SERVICE, "dns_refresh_s": 1}}
+        settings = bed.agent_settings(node, changes)
+        node.start_agent(settings, wait=False, resolv_conf=names.resolv_conf)
+        node.use_agent()
+    names.tell([node.host.ipv4 for node in first])
+    for node in bed.nodes:
+        node.agent.wait_ready()
+    assert until(lambda: [member_count(node) for node in first] == [3, 3, 3])
+    pushed = fresh_image(layer_bytes=(6 << 20,))
+    end_all([Fetch(node, pushed) for node in first])
+    before = pushed.copies
+    names.tell([node.host.ipv4 for node in bed.nodes])
+    assert until(lambda: [member_count(node) for node in bed.nodes] == [4, 4, 4, 4])
+    end_all([Fetch(late, pushed)])
+    assert pushed.copies < before + 0.2

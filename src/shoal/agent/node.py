@@ -225,12 +225,12 @@ class Node:
         _log.debug("peer_connected", extra={"peer": peer})
         self.tell(on.PeerConnected(peer))
 
-    def peer_lost(self, peer: PeerId, reason: str, *, failed: bool) -> None:
+    def peer_lost(self, peer: PeerId, reason: str, *, failed: bool, refused: bool = False) -> None:
         """`Owner`: the connection is gone, or could not be made."""
         _log.info("peer_lost", extra={"peer": peer, "reason": reason})
         for key in [key for key in self._incoming if key[0] == peer]:
             self._incoming.pop(key).abandon(GONE)
-        self.tell(on.PeerLost(peer, failed))
+        self.tell(on.PeerLost(peer, failed, refused))
 
     def message_arrived(self, peer: PeerId, message: Message) -> None:
         """`Owner`: a peer spoke."""

@@ -50,11 +50,15 @@ def orders(effects: Iterable[do.Effect]) -> list[do.Effect]:
 class Script:
     """One node under test, named first, and its clock."""
 
-    def __init__(self, *members: str, policy: Policy = DEFAULT, seed: int = 1) -> None:
-        self.now_s = 100.0
+    def __init__(
+        self, *members: str, policy: Policy = DEFAULT, seed: int = 1, member_for_s: float = 60.0
+    ) -> None:
+        """Make a node that has been a member with these for a while."""
+        self.now_s = 100.0 - member_for_s
         me = PeerId(members[0])
         self.swarm = Swarm(me=me, rng=Random(seed), policy=policy)  # noqa: S311
         self.tell(on.MembersChanged(frozenset(map(PeerId, members))))
+        self.now_s = 100.0
 
     def tell(self, *events: on.Event, after_s: float = 0.0) -> list[do.Effect]:
         """Let `after_s` pass and these events happen; return all that is decided."""

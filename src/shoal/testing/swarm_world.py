@@ -26,6 +26,7 @@ from shoal.core.swarm.swarm import Swarm
 
 BLOCK_BYTES = 64 * KIB
 STALLED_S = 1.0  # as the agent: after that another source may write the piece instead
+MEMBERS_FOR_S = 60.0  # so long the nodes of a site have known each other when a test begins
 
 
 @dataclass(slots=True)
@@ -116,7 +117,7 @@ class World:
             policy: what the nodes decide by.
             check_every: events of a node between checks of its invariants; 0 for never.
         """
-        self.now_s = 0.0
+        self.now_s = -MEMBERS_FOR_S
         self.latency_s = latency_s
         self.dial_fails_s = dial_fails_s
         self.registry_bytes = 0
@@ -142,6 +143,8 @@ class World:
         }
         for name in names:
             self.tell(name, on.MembersChanged(frozenset(names)))
+        self.now_s = 0.0
+        for name in names:
             self._tick(name)
 
     # --- what a test does and sees ------------------------------------------------------------
@@ -184,6 +187,23 @@ class World:
     def hold(self, name: PeerId, spec: BlobSpec) -> None:
         """Let node `name` have the whole blob already."""
         self.tell(name, on.BlobStored(spec))
+
+    def join(self, name: PeerId, *, known_after_s: float) -> None:
+        """Let `name` join the others now: it knows them, they hear of it after a while."""
+        others = frozenset(self.nodes) - {name}
+        node = self.nodes[name]
+        node.swarm = Swarm(me=name, rng=Random(f"{name} joins"), policy=node.swarm.policy)  # noqa: S311
+        for other in others:
+            if name in self.nodes[other].swarm.site.links:
+                self.tell(other, on.PeerLost(name, failed=False))
+            self.tell(other, on.MembersChanged(others))
+        self.tell(name, on.MembersChanged(frozenset(self.nodes)))
+
+        def known() -> None:
+            for other in others:
+                self.tell(other, on.MembersChanged(frozenset(self.nodes)))
+
+        self.after(known_after_s, known)
 
     def kill(self, name: PeerId, *, noticed_s: float = 0.0) -> None:
         """Node `name` is gone; everybody connected to it notices after `noticed_s`."""
@@ -271,6 +291,8 @@ class World:
     def _connect(self, name: PeerId, peer: PeerId) -> None:
         if not self.nodes[peer].alive:
             self.after(self.dial_fails_s, lambda: self.tell(name, on.PeerLost(peer)))
+        elif name not in self.nodes[peer].swarm.site.members:
+            self.tell(name, on.PeerLost(peer, refused=True))
         elif self.nodes[name].alive:
             for here, there in ((peer, name), (name, peer)):
                 if there not in self.nodes[here].swarm.site.links:

@@ -215,6 +215,29 @@ def test_a_connection_that_breaks_makes_no_second_tracker() -> None:
         assert copies(it, specs) <= 1.03
 
 
+@pytest.mark.parametrize("known_after_s", [0.0, 0.3, 1.0, 5.0])
+@pytest.mark.parametrize("mesh_most", [0, 17])
+def test_a_node_that_joins_and_pulls_at_once_takes_from_those_before_it(
+    known_after_s: float, mesh_most: int
+) -> None:
+    policy = replace(DEFAULT, mesh_most=mesh_most)
+    soon = known_after_s < DEFAULT.join_patience_s
+    for number in range(8):
+        it = world(4, policy=policy, seed=number)
+        specs = image(4 * MIB, name=f"image {number}")
+        *before, late = it.live
+        for name in before:
+            it.hold(name, specs[0])
+        it.run(until_s=5)
+        it.join(late, known_after_s=known_after_s)
+        it.want(late, specs[0])
+        it.run(until_s=60, done=lambda node=it.nodes[late]: bool(node.finished_s))  # type: ignore[misc]
+        # In a large site it dials nobody about what it is to track itself, one blob of many.
+        blind = not mesh_most and tracker(it, specs[0]) == late
+        assert copies(it, specs) <= (0.0 if soon and not blind else 1.0), number
+        assert it.now_s - 5 <= ideal_s(specs) + 2 * DEFAULT.join_patience_s + 1.0
+
+
 # --- the registry goes away, or refuses -------------------------------------------------------
 
 

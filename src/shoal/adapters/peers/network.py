@@ -19,6 +19,7 @@ HELLO_TIMEOUT_S = 3.0
 PING_AFTER_S = 1.0  # of saying nothing
 SILENT_AFTER_S = 4.0  # of hearing nothing: a peer that lives says Ping every second
 LINKS_MOST = 1024
+NO_HELLO = "no Hello"
 ACCEPT_PAUSE_S = 1.0  # as asyncio's own servers pause
 
 
@@ -29,8 +30,11 @@ class Owner(Protocol):
         """Messages to `peer` may be sent."""
         ...
 
-    def peer_lost(self, peer: PeerId, reason: str, *, failed: bool) -> None:
-        """The connection is gone or could not be made; `failed` is False for a planned end."""
+    def peer_lost(self, peer: PeerId, reason: str, *, failed: bool, refused: bool = False) -> None:
+        """The connection is gone or could not be made; `failed` is False for a planned end.
+
+        `refused` where the peer ended it without a word: it does not know this node.
+        """
         ...
 
     def message_arrived(self, peer: PeerId, message: Message) -> None:
@@ -233,7 +237,8 @@ class PeerNetwork:
             if not self._stopped:
                 _log.info("peer_refused", extra={"host": link.remote_host, "reason": reason})
             if dialed is not None and dialed not in self._links:
-                self._owner.peer_lost(dialed, reason, failed=True)
+                refused = not link.received_bytes and reason != NO_HELLO
+                self._owner.peer_lost(dialed, reason, failed=True, refused=refused)
         elif link.peer is not None and self._links.get(link.peer) is link:
             del self._links[link.peer]
             self._owner.peer_lost(link.peer, reason, failed=not self._stopped)
@@ -266,7 +271,7 @@ class PeerNetwork:
             # Nothing but a Hello is said meanwhile, so this is when the greeting began; what was
             # heard says nothing, for a stranger may drip.
             if now_s - link.spoke_s > HELLO_TIMEOUT_S:
-                link.close("no Hello")
+                link.close(NO_HELLO)
         with suppress(RuntimeError):
             self._watch = loop.call_later(PING_AFTER_S / 2, self._look_around)
 

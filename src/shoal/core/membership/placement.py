@@ -16,8 +16,13 @@ def ranked(tag: BlobTag, members: Iterable[PeerId]) -> list[PeerId]:
     Source: rendezvous hashing, Thaler & Ravishankar, "Using name-based mappings to increase hit
     rates", IEEE/ACM ToN 6(1), 1998.
     """
+    return sorted(members, key=lambda member: (_weight(tag, member), member), reverse=True)
 
-    def weight(member: PeerId) -> bytes:
-        return blake2b(member.encode(), key=tag, digest_size=8).digest()
 
-    return sorted(members, key=lambda member: (weight(member), member), reverse=True)
+def precedes(tag: BlobTag, one: PeerId, other: PeerId) -> bool:
+    """Return whether `one` stands before `other` in the order that `ranked` returns."""
+    return (_weight(tag, one), one) > (_weight(tag, other), other)
+
+
+def _weight(tag: BlobTag, member: PeerId) -> bytes:
+    return blake2b(member.encode(), key=tag, digest_size=8).digest()

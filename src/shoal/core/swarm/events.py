@@ -30,10 +30,14 @@ class PeerConnected:
 
 @dataclass(frozen=True, slots=True)
 class PeerLost:
-    """The connection to `peer` is gone, or could not be made; `failed` is False for an idle one."""
+    """The connection to `peer` is gone, or could not be made; `failed` is False for an idle one.
+
+    `refused` says that `peer` answered the dial and ended it: it does not know this node, yet.
+    """
 
     peer: PeerId
     failed: bool = True
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

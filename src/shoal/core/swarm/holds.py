@@ -1,10 +1,12 @@
 """Telling trackers which whole blobs this node has: soon, again and again, never all at once."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from shoal.core import bitmap
 from shoal.core.blob import BlobSpec, BlobTag
+from shoal.core.membership.placement import precedes
 from shoal.core.peer import PeerId
 from shoal.core.swarm.site import Site
 from shoal.core.wire import messages as say
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 ANNOUNCES_A_TICK = 20  # a node with thousands of blobs must not flood its trackers at start
 START_SPREAD_S = 2.0
+JOINED_MOST = 8  # members at once for each of which is looked whether it tracks what is here
 
 
 @dataclass(slots=True)
@@ -25,6 +28,7 @@ class Holds:
     specs: dict[BlobTag, BlobSpec] = field(default_factory=dict)
     due_s: dict[BlobTag, float] = field(default_factory=dict)
     pending: dict[PeerId, list[BlobTag]] = field(default_factory=dict)  # until it is connected
+    told: dict[BlobTag, PeerId] = field(default_factory=dict)  # which tracker knows of it
 
     def add(self, spec: BlobSpec, *, tracker: PeerId | None) -> None:
         """A blob is whole; `tracker` is told at once if it knows this node as wanting it."""
@@ -39,18 +43,39 @@ class Holds:
         """The blob is no longer here."""
         self.specs.pop(tag, None)
         self.due_s.pop(tag, None)
+        self.told.pop(tag, None)
 
-    def members_changed(self) -> None:
-        """Trackers may be others now: announce anew, spread over some seconds."""
-        spread_s = self.site.policy.announce_interval_s
+    def members_changed(self, joined: Collection[PeerId]) -> None:
+        """Some trackers are others now: announce anew, and at once to who `joined`.
+
+        A node that joins is often about to pull, and must hear from holders before it leases.
+        """
         for tag in self.specs:
-            soon_s = self.site.now_s + self.rng.random() * spread_s
-            self.due_s[tag] = min(soon_s, self.due_s.get(tag, soon_s))
+            tracker = self.told.get(tag)
+            if tracker is None or tracker not in self.site.members or len(joined) > JOINED_MOST:
+                self._announce_soon(tag, self.site.policy.announce_interval_s)
+            elif any(peer == tracker or precedes(tag, peer, tracker) for peer in joined):
+                self._announce_soon(tag, 0.0)
 
-    def peer_connected(self, peer: PeerId) -> None:
-        """A tracker that had to be dialed can be told now."""
+    def _announce_soon(self, tag: BlobTag, spread_s: float) -> None:
+        soon_s = self.site.now_s + self.rng.random() * spread_s
+        self.due_s[tag] = min(soon_s, self.due_s.get(tag, soon_s))
+
+    def peer_connected(self, peer: PeerId, *, returned: bool) -> None:
+        """A tracker that had to be dialed can be told now.
+
+        One that `returned` has forgotten what it was told, or was never told.
+        """
         for tag in self.pending.pop(peer, ()):
             self._announce(tag)
+        if not returned:
+            return
+        for tag, tracker in self.told.items():
+            if tracker == peer:
+                self._announce_soon(tag, START_SPREAD_S)
+            elif precedes(tag, peer, tracker):
+                self._announce_soon(tag, 0.0)
+        self.ticked()
 
     def peer_lost(self, peer: PeerId) -> None:
         """What was to be said to `peer` is said at the next turn, to whoever tracks then."""
@@ -77,5 +102,6 @@ class Holds:
     def _say(self, spec: BlobSpec, tracker: PeerId) -> None:
         whole = bitmap.full(spec.pieces)
         self.site.send(tracker, say.Announce(spec, whole, wants=False, peers_sought=0))
+        self.told[spec.tag] = tracker
         interval_s = self.site.policy.hold_announce_interval_s
         self.due_s[spec.tag] = self.site.now_s + interval_s * (0.75 + 0.5 * self.rng.random())

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from shoal.core import bitmap
 from shoal.core.blob import BlobTag
+from shoal.core.membership.placement import precedes
 from shoal.core.peer import PeerId
 from shoal.core.swarm import effects as do
 from shoal.core.swarm import events as on
@@ -75,9 +76,14 @@ class Leases:
     def announce(self, exchange: Exchange) -> None:
         """Tell the tracker what this node wants and has, if it can be told and is due."""
         tracker = exchange.tracker
+        patient = self._is_patient(exchange)
+        if tracker is not None and self.site.refuses(tracker) and not patient:
+            tracker = None
         fresh = tracker is None
         if tracker is None:
-            tracker = self.site.tracker_of(exchange.spec.tag, without=exchange.shunned)
+            tracker = self.site.tracker_of(
+                exchange.spec.tag, without=exchange.shunned, patient=patient
+            )
             exchange.tracker, exchange.led_s = tracker, self.site.now_s
             exchange.lease_asked_s = None  # whoever was asked before is not who is asked now
             exchange.lease_refused_s = -1e9
@@ -102,17 +108,34 @@ class Leases:
         exchange.announced_s = now_s
         self.site.send(tracker, message)
 
+    def _is_patient(self, exchange: Exchange) -> bool:
+        """Whether to wait for a tracker that does not know this node yet."""
+        patience_s = self.site.policy.join_patience_s
+        return self.site.young and self.site.now_s - exchange.opened_s < patience_s
+
     def back(self, exchange: Exchange, peer: PeerId) -> None:
         """`peer` is connected: if it was this blob's tracker a moment ago, it still is.
 
         Its successor has leased nothing yet, and others may never have lost it: two trackers would
-        lease every piece twice.
+        lease every piece twice. So it is if others know it as their tracker and only this node had
+        to do without, which it did not know.
         """
+        if self._was_missed(exchange, peer):
+            exchange.tracker = None
         if exchange.left is None or exchange.left[0] != peer:
             return
         if self.site.now_s - exchange.left[1] <= self.site.policy.takeover_grace_s:
             exchange.tracker = None  # and so to be chosen anew
         exchange.left = None
+
+    def _was_missed(self, exchange: Exchange, peer: PeerId) -> bool:
+        """Whether `peer`, which had refused this node, is before the tracker in the order."""
+        return (
+            exchange.tracker not in (None, peer)
+            and peer in self.site.suspicion.refusals
+            and peer not in exchange.shunned
+            and precedes(exchange.spec.tag, peer, exchange.tracker)
+        )
 
     def ask(self, exchange: Exchange) -> bool:
         """Offer a free hand to the blob's tracker; return whether one was offered."""
@@ -189,6 +212,9 @@ class Leases:
         """The tracker has no lease to give: every piece is on its way, or with a peer."""
         exchange.lease_asked_s = None
         exchange.heard_s = exchange.lease_refused_s = self.site.now_s
+        if not exchange.neighbours:  # whoever has it, or is at work, is to be introduced
+            soon_s = self.site.policy.told_within_s - self.site.policy.lone_announce_interval_s
+            exchange.announced_s = min(exchange.announced_s, self.site.now_s + soon_s)
 
     def renew(self, exchange: Exchange, piece: int, *, moved: bool) -> None:
         """Bytes of `piece` came from the registry (all of them if `moved`): tell the tracker."""
@@ -314,8 +340,7 @@ class Leases:
             and not exchange.denied
             and not exchange.runs
             and now_s >= exchange.retry_at_s
-            and now_s - max(exchange.progress_s, exchange.led_s)
-            > self.site.policy.lone_patience_s
+            and now_s - max(exchange.progress_s, exchange.led_s) > self.site.policy.lone_patience_s
             and all(n.silences for n in exchange.neighbours.values())
         )
 

@@ -37,6 +37,7 @@ class Neighbours:
                 or other not in self.site.members
                 or other in exchange.neighbours
                 or self.site.left_alone(other)
+                or self.site.refuses(other)
             ):
                 continue
             if other in self.site.links:

@@ -71,6 +71,28 @@ class Policy:
     hold_announce_interval_s: float = 240.0
     """The same for a node that has the whole blob."""
 
+    young_s: float = 30.0
+    """How long after it joined its site a node may be unknown to others: they look up their members
+    every 10 s, and a name server may give them an answer from before."""
+
+    settling_s: float = 2.0
+    """How long at most a node that joined waits to be connected to every member of a small site:
+    until its first tick and for a dial to a dead member."""
+
+    told_within_s: float = 0.2
+    """Whoever has what this node tracks has told it so long after they were connected."""
+
+    join_patience_s: float = 1.5
+    """How long a node that joined waits for members that refuse it before it asks others, and as a
+    tracker for what holders will tell it before it leases. Both together are half of what a client
+    waits for its first byte at most."""
+
+    refusal_s: float = 0.25
+    """A member that refuses this node is dialed again after so long; twice as long each time."""
+
+    refusal_most_s: float = 4.0
+    """The longest between two such dials."""
+
     lone_announce_interval_s: float = 1.0
     """The same for a node that has no neighbour for the blob: it may have been too early."""
 

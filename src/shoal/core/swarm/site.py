@@ -27,6 +27,8 @@ class Site:
     mailbox: deque[say.Message] = field(default_factory=deque)  # what this node says to itself
     out: list[do.Effect] = field(default_factory=list)
     now_s: float = 0.0
+    joined_s: float = -1e9  # when this node first heard of other members
+    met_s: float = -1e9  # when one of them last came to know it
     changed: bool = False  # since free hands were filled last
     suspicion: Suspicion = field(init=False)
 
@@ -43,20 +45,49 @@ class Site:
         """A connection to `peer` stands."""
         self.dialing.pop(peer, None)
         self.links.add(peer)
+        if len(self.members) <= self.policy.mesh_most or peer in self.suspicion.refusals:
+            self.met_s = self.now_s
         self.suspicion.cleared(peer, now_s=self.now_s)
 
-    def lost(self, peer: PeerId, *, failed: bool) -> None:
+    def lost(self, peer: PeerId, *, failed: bool, refused: bool = False) -> None:
         """The connection to `peer` is gone, or could not be made."""
         self.dialing.pop(peer, None)
         self.served_s.pop(peer, None)
         dialed = peer not in self.links
         self.links.discard(peer)
-        if failed:
+        if refused:
+            self.suspicion.refused(peer, now_s=self.now_s)
+        elif failed:
             self.suspicion.failed(peer, now_s=self.now_s, dialed=dialed)
 
     def left_alone(self, peer: PeerId) -> bool:
         """Whether `peer` failed or lied lately."""
         return self.suspicion.holds(peer, now_s=self.now_s)
+
+    def refuses(self, peer: PeerId) -> bool:
+        """Whether `peer` does not know this node, and was asked lately."""
+        return self.suspicion.refuses(peer, now_s=self.now_s)
+
+    def returns(self, peer: PeerId) -> bool:
+        """Whether `peer`, which is connected now, may know less than others think it does."""
+        return peer in self.suspicion.failures or peer in self.suspicion.refusals
+
+    @property
+    def young(self) -> bool:
+        """Whether other members may not know this node yet."""
+        return self.now_s - self.joined_s < self.policy.young_s
+
+    def unsettled(self) -> bool:
+        """Whether holders of what this node tracks may still be about to tell it, as it joined."""
+        if not self.young:
+            return False
+        policy = self.policy
+        if self.suspicion.refusals or self.now_s - self.met_s < policy.told_within_s:
+            return True
+        if len(self.members) > policy.mesh_most or self.now_s - self.joined_s > policy.settling_s:
+            return False
+        others = self.members - self.links - {self.me}
+        return any(not self.left_alone(peer) for peer in others)
 
     def left_out(self, peer: PeerId) -> bool:
         """Whether this node has nothing to do with `peer`, for what it sent."""
@@ -69,8 +100,8 @@ class Site:
             self.out.append(do.Disconnect(peer, reason))
 
     def connect(self, peer: PeerId) -> None:
-        """Dial `peer`, unless it is connected or being dialed."""
-        if peer not in self.links and peer not in self.dialing:
+        """Dial `peer`, unless it is connected or being dialed, or refused this node just now."""
+        if peer not in self.links and peer not in self.dialing and not self.refuses(peer):
             self.dialing[peer] = self.now_s
             self.out.append(do.Connect(peer))
 
@@ -118,9 +149,17 @@ class Site:
         for peer, message in replies:
             self.send(peer, message)
 
-    def tracker_of(self, tag: BlobTag, *, without: Collection[PeerId] = ()) -> PeerId:
-        """Return the best member that is not left alone; this node itself never is."""
+    def tracker_of(
+        self, tag: BlobTag, *, without: Collection[PeerId] = (), patient: bool = False
+    ) -> PeerId:
+        """Return the best member that is not left alone; this node itself never is.
+
+        One that refuses this node is passed over too, but by who is `patient`.
+        """
         for peer in ranked(tag, self.members):
-            if peer == self.me or not (peer in without or self.left_alone(peer)):
+            if peer == self.me:
                 return peer
+            if peer in without or self.left_alone(peer) or (self.refuses(peer) and not patient):
+                continue
+            return peer
         return self.me

@@ -22,6 +22,8 @@ class Suspicion:
     stood_s: dict[PeerId, float] = field(default_factory=dict)  # since when it is connected
     spoils: dict[PeerId, int] = field(default_factory=dict)
     bans: set[PeerId] = field(default_factory=set)
+    refusals: dict[PeerId, int] = field(default_factory=dict)  # of this node, in a row
+    retry_s: dict[PeerId, float] = field(default_factory=dict)  # when to dial who refused
 
     def holds(self, peer: PeerId, *, now_s: float) -> bool:
         """Whether `peer` is to be left alone now."""
@@ -36,6 +38,7 @@ class Suspicion:
 
         Longer each time in a row.
         """
+        self.known(peer)
         if len(self.failures) >= PEERS_MOST and peer not in self.failures:
             self._forget(next(iter(self.failures)))
         if now_s - self.stood_s.pop(peer, now_s) >= STEADY_S:
@@ -45,13 +48,32 @@ class Suspicion:
         pause_s = min(first_s * 2 ** (failures - 1), self.policy.suspect_most_s)
         self.until_s[peer] = max(self.until_s.get(peer, 0.0), now_s + pause_s)
 
+    def refused(self, peer: PeerId, *, now_s: float) -> None:
+        """`peer` lives and does not know this node: no failure, and worth another dial soon."""
+        if len(self.refusals) >= PEERS_MOST and peer not in self.refusals:
+            return
+        count = self.refusals.get(peer, 0)
+        self.refusals[peer] = min(count + 1, 16)
+        pause_s = min(self.policy.refusal_s * 2**count, self.policy.refusal_most_s)
+        self.retry_s[peer] = now_s + pause_s
+
+    def refuses(self, peer: PeerId, *, now_s: float) -> bool:
+        """Whether `peer` refused this node and is not to be dialed again yet."""
+        return self.retry_s.get(peer, 0.0) > now_s
+
     def cleared(self, peer: PeerId, *, now_s: float) -> None:
         """`peer` answers again; a ban stays until its time is over."""
+        self.known(peer)
         if not self.bans_now(peer, now_s=now_s):
             self.until_s.pop(peer, None)
             self.bans.discard(peer)
         if peer in self.failures:
             self.stood_s[peer] = now_s
+
+    def known(self, peer: PeerId) -> None:
+        """`peer` no longer refuses this node, or no longer lives."""
+        self.refusals.pop(peer, None)
+        self.retry_s.pop(peer, None)
 
     def first(self, peer: PeerId) -> bool:
         """Whether `peer` has failed once, and not again and again."""

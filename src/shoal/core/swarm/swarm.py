@@ -111,6 +111,8 @@ class Swarm:
     def handle(self, event: on.Event, *, now_s: float) -> list[do.Effect]:
         """Apply one event; return what the caller must now do, in order."""
         self.site.begin(now_s)
+        if self.site.young or self.tracker.unsettled:
+            self.tracker.unsettled = self.site.unsettled()
         self._on_event[type(event)](event)
         while self.site.mailbox or self.site.changed:
             if self.site.mailbox:
@@ -123,11 +125,19 @@ class Swarm:
     # --- who is there -----------------------------------------------------------------------
 
     def _members_changed(self, event: on.MembersChanged) -> None:
-        self.site.members = event.members | {self.site.me}
+        before = self.site.members
+        members = self.site.members = event.members | {self.site.me}
+        if len(before) == 1 and len(members) > 1:
+            self.site.joined_s = self.site.now_s
+        joined = members - before
         for exchange in self.exchanges.values():
             if exchange.tracker not in self.site.members:
                 exchange.tracker = None
-        self.holds.members_changed()
+        self.holds.members_changed(joined)
+        if len(before) > 1 and joined:
+            # Such a node may be about to pull, and is told by holders what it is to track.
+            self.site.mesh()
+            self.holds.ticked()
         self.site.changed = True
 
     def _peer_connected(self, event: on.PeerConnected) -> None:
@@ -135,18 +145,20 @@ class Swarm:
         if self.site.left_out(peer):
             self.site.out.append(do.Disconnect(peer, "is left out for what it sent"))
             return
+        returned = self.site.returns(peer)
+        for exchange in self.exchanges.values():
+            self.leases.back(exchange, peer)
         self.site.connected(peer)
         for exchange in self.exchanges.values():
             if exchange.introduced.pop(peer, True) is None:
                 self.neighbours.join(exchange, peer)
-            self.leases.back(exchange, peer)
-        self.holds.peer_connected(peer)
+        self.holds.peer_connected(peer, returned=returned)
         self.site.changed = True
 
     def _peer_lost(self, event: on.PeerLost) -> None:
         peer = event.peer
         broke = event.failed and peer in self.site.links
-        self.site.lost(peer, failed=event.failed)
+        self.site.lost(peer, failed=event.failed, refused=event.refused)
         self.holds.peer_lost(peer)
         self.uploads.lost(peer)
         for exchange in self.exchanges.values():

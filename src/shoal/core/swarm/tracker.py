@@ -84,6 +84,7 @@ class Table:
 
     spec: BlobSpec
     not_before_s: float
+    patient_until_s: float  # where this node has joined: for holders that will tell it
     participants: dict[PeerId, Participant] = field(default_factory=dict)
     leases: dict[tuple[PeerId, int], Lease] = field(default_factory=dict)
     waiting: dict[PeerId, None] = field(default_factory=dict)  # an ordered set
@@ -119,6 +120,7 @@ class Tracker:
     rng: "Random"
     policy: Policy
     tables: dict[BlobTag, Table] = field(default_factory=dict)
+    unsettled: bool = False  # this node has joined, and holders may be about to tell it
     granted: int = 0  # leases so far, of all blobs
     lapsed: int = 0  # leases taken back for want of progress
     doubted: int = 0  # pieces leased anew though a node says that it has them
@@ -131,7 +133,8 @@ class Tracker:
             if len(self.tables) >= TABLES_MOST:
                 return []
             grace_s = self.policy.takeover_grace_s if message.takeover else 0.0
-            table = self.tables[spec.tag] = Table(spec, now_s + grace_s)
+            patient_until_s = now_s + self.policy.join_patience_s
+            table = self.tables[spec.tag] = Table(spec, now_s + grace_s, patient_until_s)
         known = table.participants.get(peer)
         if known is None:
             if len(table.participants) >= PARTICIPANTS_MOST:
@@ -315,7 +318,7 @@ class Tracker:
         return self.policy.lease_patience_s * (1 << lapses)
 
     def _grant(self, table: Table, now_s: float) -> Replies:
-        if now_s < table.not_before_s:
+        if now_s < table.not_before_s or (self.unsettled and now_s < table.patient_until_s):
             return []
         replies: Replies = []
         tag = table.spec.tag

@@ -31,6 +31,7 @@ class End:
     listener: socket.socket = field(init=False)
     connected: list[PeerId] = field(default_factory=list)
     lost: list[tuple[PeerId, str, bool]] = field(default_factory=list)
+    refused_by: list[PeerId] = field(default_factory=list)
     said: list[tuple[PeerId, Message]] = field(default_factory=list)
     received: bytearray = field(default_factory=bytearray)
     has_room: bool = True
@@ -59,9 +60,11 @@ class End:
         if self.greets:
             link.send(have(len(self.connected)))
 
-    def peer_lost(self, peer: PeerId, reason: str, *, failed: bool) -> None:
+    def peer_lost(self, peer: PeerId, reason: str, *, failed: bool, refused: bool = False) -> None:
         """Note it."""
         self.lost.append((peer, reason, failed))
+        if refused:
+            self.refused_by.append(peer)
 
     def message_arrived(self, peer: PeerId, message: Message) -> None:
         """Note it."""

@@ -131,12 +131,13 @@ async def test_nobody_may_call_himself_by_the_name_of_whom_he_speaks_to(
         assert "is not a member" in caplog.records[0].__dict__["reason"]
 
 
-async def test_whoever_is_refused_hears_that_the_peer_failed() -> None:
+async def test_whoever_is_refused_hears_that_the_peer_lives_and_does_not_know_it() -> None:
     async with two_ends() as (one, other):
         other.site = Site()  # it knows nobody
         one.network.connect(other.me)
         await until(lambda: bool(one.lost))
         assert one.lost == [(other.me, "the peer closed the connection", True)]
+        assert one.refused_by == [other.me]
         assert [*one.connected, *other.connected, *other.lost] == []
 
 
@@ -149,6 +150,7 @@ async def test_a_peer_that_answers_by_another_name_is_left() -> None:
             sock.sendall(encode(Hello(PeerId("127.0.0.3:2"))))
             await until(lambda: bool(end.lost))
         assert end.lost == [(at, f"{at} answers as 127.0.0.3:2", True)]
+        assert end.refused_by == []
 
 
 async def test_nobody_at_the_other_end_is_a_failed_peer() -> None:
@@ -158,6 +160,7 @@ async def test_nobody_at_the_other_end_is_a_failed_peer() -> None:
         await until(lambda: bool(end.lost))
         ((peer, reason, failed),) = end.lost
         assert (peer, failed) == (at, True)
+        assert end.refused_by == []
         assert reason.startswith("cannot connect: [Errno 111]")
         assert at.partition(":")[0] in reason
         await turns()

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoal.core.blob import BlobTag
-from shoal.core.membership.placement import ranked
+from shoal.core.membership.placement import precedes, ranked
 from shoal.core.peer import PeerId
 
 MEMBERS = [PeerId(f"10.0.0.{number}:65002") for number in range(1, 11)]
@@ -37,3 +37,10 @@ def test_members_share_the_work_about_evenly() -> None:
     # Whoever takes over from one member is not always the same other.
     of_one = [tag for tag in TAGS if ranked(tag, MEMBERS)[0] == MEMBERS[0]]
     assert len({ranked(tag, MEMBERS)[1] for tag in of_one}) > 5
+
+
+@settings(deadline=None)
+@given(st.binary(min_size=16, max_size=16), st.sampled_from(MEMBERS), st.sampled_from(MEMBERS))
+def test_who_precedes_whom_is_the_same_order(tag: bytes, one: PeerId, other: PeerId) -> None:
+    order = ranked(BlobTag(tag), MEMBERS)
+    assert precedes(BlobTag(tag), one, other) == (order.index(one) < order.index(other))

@@ -8,7 +8,7 @@ from shoal.core.membership.placement import ranked
 from shoal.core.peer import PeerId
 from shoal.core.swarm import effects as do
 from shoal.core.swarm import events as on
-from shoal.core.swarm.holds import ANNOUNCES_A_TICK, START_SPREAD_S
+from shoal.core.swarm.holds import ANNOUNCES_A_TICK, JOINED_MOST, START_SPREAD_S
 from shoal.core.swarm.policy import DEFAULT
 from shoal.core.wire.messages import Announce
 from shoal.testing.swarm_script import Script, blob, blob_tracked_by, said
@@ -86,9 +86,9 @@ def test_when_members_change_all_is_announced_anew_to_who_tracks_now() -> None:
     spec = blob_tracked_by("a", "b", "me")
     script.tell(on.BlobStored(spec))
     script.wait(START_SPREAD_S + 0.2)
-    script.tell(on.MembersChanged(frozenset({A, B})))
-    script.connect("a")
-    assert announced(script.wait(DEFAULT.announce_interval_s + 0.2)) == [spec.tag]
+    effects = script.tell(on.MembersChanged(frozenset({A})))
+    effects += script.connect("a") + script.wait(DEFAULT.announce_interval_s + 0.2)
+    assert announced(effects, to="a") == [spec.tag]
 
 
 def test_a_blob_that_was_just_pulled_is_announced_as_whole_at_once() -> None:
@@ -115,3 +115,36 @@ def test_a_blob_dropped_while_its_tracker_is_dialed_is_not_announced() -> None:
     script.wait(START_SPREAD_S + 0.2)
     script.tell(on.BlobDropped(spec.tag))
     assert announced(script.connect("a")) == []
+
+
+def test_a_member_that_joins_hears_at_once_of_what_it_is_to_track_and_of_nothing_else() -> None:
+    # It may be about to pull.
+    script = connected("b")
+    its, others = blob_tracked_by("a", "b", "me"), blob_tracked_by("b", "a", "me")
+    script.tell(on.BlobStored(its), on.BlobStored(others))
+    assert set(announced(script.wait(START_SPREAD_S + 0.2))) == {its.tag, others.tag}
+    assert do.Connect(A) in script.tell(on.MembersChanged(frozenset({A, B})))
+    assert announced(script.connect("a")) == [its.tag]
+    assert announced(script.wait(10.0)) == []
+
+
+def test_a_member_that_was_away_hears_anew_what_it_tracks() -> None:
+    script = connected("a", "b")
+    before, meanwhile = (blob_tracked_by("a", "b", "me", name=name) for name in ("one", "two"))
+    script.tell(on.BlobStored(before))
+    script.wait(START_SPREAD_S + 0.2)
+    script.tell(on.PeerLost(A), on.BlobStored(meanwhile))
+    assert announced(script.wait(START_SPREAD_S + 0.2), to="b") == [meanwhile.tag]
+    assert announced(script.connect("a"), to="a") == [meanwhile.tag]
+    assert announced(script.wait(START_SPREAD_S + 1.2), to="a") == [before.tag]
+
+
+def test_after_many_members_joined_all_is_announced_within_seconds() -> None:
+    script = connected("a")
+    spec = blob_tracked_by("a", "me")
+    names = [PeerId(f"m{number}") for number in range(JOINED_MOST + 1)]
+    script.tell(on.BlobStored(spec))
+    script.wait(START_SPREAD_S + 0.2)
+    script.tell(on.MembersChanged(frozenset({A, *names})))
+    script.connect(*names)
+    assert announced(script.wait(DEFAULT.announce_interval_s + 0.2)) == [spec.tag]

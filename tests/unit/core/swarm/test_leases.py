@@ -599,3 +599,49 @@ def test_a_node_that_is_its_own_tracker_and_whose_registry_hangs_comes_to_an_end
     script.tell(on.BlobWanted(SPEC))
     effects = script.wait(4.0)
     assert len([e for e in effects if isinstance(e, do.FetchFromRegistry)]) <= 4
+
+
+# --- a node that joined just now --------------------------------------------------------------
+
+
+def joined(*, for_s: float = 0.0) -> Script:
+    """A node that the others do not know yet, and that wants a blob."""
+    script = Script("me", "a", "b", member_for_s=for_s)
+    script.tell(on.BlobWanted(SPEC))
+    script.tell(on.PeerLost(A, refused=True), on.PeerLost(B, refused=True))
+    return script
+
+
+def refused(script: Script, seconds: float) -> list[do.Effect]:
+    """Let time pass in which every dial is refused."""
+    effects: list[do.Effect] = []
+    end_s = script.now_s + seconds
+    while script.now_s < end_s:
+        more = script.wait(0.1)
+        dials = [effect.peer for effect in more if isinstance(effect, do.Connect)]
+        effects += more + script.tell(*(on.PeerLost(peer, refused=True) for peer in dials))
+    return effects
+
+
+def test_a_node_that_is_not_known_yet_waits_a_moment_for_its_tracker() -> None:
+    script = joined()
+    effects = refused(script, 1.0)
+    assert not [effect for effect in effects if isinstance(effect, do.FetchFromRegistry)]
+    assert do.Connect(A) in effects
+    assert [type(m) for m in said(script.connect("a"), to="a")] == [Announce, LeaseWanted]
+
+
+def test_a_node_that_is_never_known_fetches_by_itself_before_its_client_loses_patience() -> None:
+    effects = refused(joined(), 2 * DEFAULT.join_patience_s + 0.5)
+    assert do.FetchFromRegistry(TAG, 0, 1) in effects
+
+
+def test_a_node_that_nobody_has_known_for_long_does_not_wait_for_them() -> None:
+    script = joined(for_s=60.0)
+    assert 0 in script.swarm.exchanges[TAG].runs
+
+
+def test_a_tracker_that_knows_this_node_at_last_is_gone_back_to() -> None:
+    script = joined()
+    refused(script, 2 * DEFAULT.join_patience_s + 0.5)
+    assert [type(m) for m in said(script.connect("a"), to="a")][:1] == [Announce]

@@ -152,3 +152,49 @@ def test_every_dead_member_is_passed_over_before_one_is_given_another_chance() -
         now_s += 0.1
     assert now_s - 100.0 < 5.0
     assert ranked(spec.tag, it.members)[-1] == ME
+
+
+def test_a_member_that_refuses_this_node_is_passed_over_but_by_the_patient() -> None:
+    spec = blob_tracked_by("a", "b", "me")
+    it = site(A, B)
+    it.lost(A, failed=True, refused=True)
+    assert not it.left_alone(A)
+    assert it.tracker_of(spec.tag) == B
+    assert it.tracker_of(spec.tag, patient=True) == A
+    it.connect(A)
+    assert it.out == [], "not at once"
+    it.begin(100.0 + DEFAULT.refusal_s + 0.01)
+    it.mesh()
+    assert Connect(A) in it.out
+
+
+def young(*members: PeerId, policy: Policy = DEFAULT) -> Site:
+    it = site(*members, policy=policy)
+    it.joined_s = it.now_s
+    return it
+
+
+def test_a_node_that_joins_a_small_site_is_settled_once_it_was_told_by_everyone() -> None:
+    it = young(A, B)
+    assert it.unsettled()
+    it.connected(A)
+    it.lost(B, failed=True)
+    assert it.unsettled()
+    it.begin(100.0 + DEFAULT.told_within_s)
+    assert not it.unsettled()
+
+
+def test_a_node_that_joins_waits_for_the_silent_only_so_long() -> None:
+    it = young(A, B)
+    it.begin(100.0 + DEFAULT.settling_s + 0.1)
+    assert not it.unsettled()
+
+
+def test_a_node_that_joins_is_not_settled_while_others_do_not_know_it() -> None:
+    for policy in (DEFAULT, replace(DEFAULT, mesh_most=1)):
+        it = young(A, B, policy=policy)
+        it.lost(A, failed=True, refused=True)
+        it.begin(100.0 + DEFAULT.young_s - 1)
+        assert it.unsettled()
+        it.begin(100.0 + DEFAULT.young_s)
+        assert not it.unsettled(), "it is left out, or they are wrong"

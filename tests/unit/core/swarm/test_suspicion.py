@@ -112,3 +112,26 @@ def test_what_is_remembered_is_bounded() -> None:
     assert suspicion.holds(PeerId(f"peer {PEERS_MOST + 9}"), now_s=0.0)
     assert len(suspicion.until_s) <= PEERS_MOST
     assert len(suspicion.failures) <= PEERS_MOST
+
+
+def test_who_refuses_this_node_is_dialed_again_soon_and_then_every_few_seconds() -> None:
+    it, now_s, pauses = Suspicion(DEFAULT), 100.0, []
+    for _ in range(7):
+        it.refused(PEER, now_s=now_s)
+        assert not it.holds(PEER, now_s=now_s), "it has not failed"
+        began_s = now_s
+        while it.refuses(PEER, now_s=now_s):
+            now_s += 0.05
+        pauses.append(round(now_s - began_s, 1))
+    assert pauses[0] <= 0.3
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == DEFAULT.refusal_most_s
+
+
+@pytest.mark.parametrize("how", ["cleared", "failed"])
+def test_a_peer_that_takes_this_node_or_is_gone_refuses_no_more(how: str) -> None:
+    it = Suspicion(DEFAULT)
+    it.refused(PEER, now_s=100.0)
+    getattr(it, how)(PEER, now_s=100.1)
+    assert not it.refuses(PEER, now_s=100.1)
+    assert not it.refusals

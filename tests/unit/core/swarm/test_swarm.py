@@ -32,7 +32,7 @@ from shoal.core.wire.messages import (
     Ping,
     Request,
 )
-from shoal.testing.swarm_script import Script, blob, orders, said
+from shoal.testing.swarm_script import Script, blob, blob_tracked_by, orders, said
 from unit.core.swarm.scripts import ALL, SPEC, TAG, A, B, C, connected, holding, wanting
 
 # --- blobs come and go ------------------------------------------------------------------------
@@ -110,6 +110,25 @@ def test_who_says_leave_is_no_longer_introduced() -> None:
     script.hear("a", Leave(TAG))
     effects = script.hear("b", Announce(SPEC, 0, wants=True, peers_sought=4))
     assert not [m for m in said(effects) if isinstance(m, Introduce)]
+
+
+def test_a_node_that_joined_leases_nothing_before_holders_can_have_told_it() -> None:
+    spec = blob_tracked_by("me", "a", "b", pieces=8)
+    script = Script("me", "a", "b", member_for_s=0.0)
+    assert not [e for e in script.tell(on.BlobWanted(spec)) if isinstance(e, do.FetchFromRegistry)]
+    script.connect("a", "b")
+    script.hear("b", Announce(spec, ALL, wants=False, peers_sought=0))
+    effects = script.wait(1.5)
+    assert Join(spec, 0) in said(effects, to="b")
+    assert not [effect for effect in effects if isinstance(effect, do.FetchFromRegistry)]
+
+
+def test_a_node_that_joined_leases_soon_where_nobody_has_anything() -> None:
+    spec = blob_tracked_by("me", "a", "b", pieces=8)
+    script = Script("me", "a", "b", member_for_s=0.0)
+    script.tell(on.BlobWanted(spec))
+    script.connect("a", "b")
+    assert do.FetchFromRegistry(spec.tag, 0, 1) in script.wait(DEFAULT.told_within_s + 0.2)
 
 
 # --- time -------------------------------------------------------------------------------------
