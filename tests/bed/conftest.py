@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bed.watching import Slow
+from shoal.testing.bed.agents import PEER_PORT
 from shoal.testing.bed.bed import Bed
 from shoal.testing.bed.fresh import FreshImages
 from shoal.testing.image import BuiltImage, cached_image
@@ -34,9 +35,16 @@ def mended(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture
-def agents(bed: Bed) -> Bed:
-    """The bed with an agent on every node, with empty stores, and containerd asking it first."""
-    bed.start_agents()
+def agents(request: pytest.FixtureRequest, bed: Bed) -> Bed:
+    """The bed with an agent on every node, with empty stores, and containerd asking it first.
+
+    With the mark `site(n)` only the first n nodes have one, and no others are members: each start
+    takes more than half a second of the machine.
+    """
+    mark = request.node.get_closest_marker("site")
+    nodes = bed.nodes[: mark.args[0]] if mark is not None else bed.nodes
+    members = [f"{node.host.ipv4}:{PEER_PORT}" for node in nodes]
+    bed.start_agents({"membership": {"static": members}}, nodes=nodes)
     return bed
 
 

@@ -1,5 +1,7 @@
 """Agents on the bed can be ended, hung and started again, and be given too little disk."""
 
+import pytest
+
 from bed.watching import Fetch, blob_url, layer_bytes_by, until
 from shoal.testing.bed.bed import Bed
 from shoal.testing.bed.fresh import FreshImages
@@ -17,6 +19,7 @@ def test_an_agent_that_is_killed_or_hangs_is_replaced_by_its_supervisor(bed: Bed
         assert agent.pids()[0] == supervisor
 
 
+@pytest.mark.site(2)
 def test_an_agent_that_was_killed_starts_again_with_what_it_had(
     agents: Bed, fresh_image: FreshImages
 ) -> None:

@@ -10,6 +10,8 @@ from shoal.testing.bed.bed import Bed
 from shoal.testing.bed.fresh import FreshImages
 from shoal.testing.bed.node import Node
 
+pytestmark = pytest.mark.site(1)
+
 ADMINS = """\
 # What the administrator wrote, with a mirror that is not there.
 server = "{url}"
@@ -73,7 +75,7 @@ def test_containerd_asks_the_agent_first_and_the_registry_where_it_is_gone(
 
 
 def test_a_header_reaches_the_agent_and_no_registry(agents: Bed, fresh_image: FreshImages) -> None:
-    node = agents.nodes[1]
+    node = agents.nodes[0]
     registry = agents.registry
     words = ["--registry", registry.address(), "--plain-http", "--header", "X-Shoal-Node: secret"]
     (node.certs_d / registry.address() / "hosts.toml").unlink()

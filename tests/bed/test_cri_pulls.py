@@ -91,6 +91,7 @@ def test_a_private_image_is_not_pulled_with_a_wrong_login_or_none(
     assert sent_to_clients(node) == 0
 
 
+@pytest.mark.site(2)
 @pytest.mark.parametrize("door", [Door.BASIC, Door.TOKEN])
 def test_what_a_node_or_its_peer_has_is_given_to_no_login_that_the_registry_refuses(
     agents: Bed, fresh_image: FreshImages, door: Door

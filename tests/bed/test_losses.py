@@ -26,12 +26,13 @@ MIB = 1 << 20
 QUICKER = "100mbit"
 
 
+@pytest.mark.site(3)
 @pytest.mark.parametrize("fault", ["killed", "unplugged", "hung"])
 def test_a_peer_that_goes_during_a_pull_is_replaced_by_the_registry(
     agents: Bed, fresh_image: FreshImages, slow: Slow, fault: str
 ) -> None:
     pushed = fresh_image(layer_bytes=(12 * MIB,))
-    _, seeder, puller, _ = by_rank(agents, pushed.image.layers[0])
+    _, seeder, puller = by_rank(agents, pushed.image.layers[0])
     seeder.containerd.fetch(pushed.reference())
     slow(seeder.name, SLOW)
     pull = Fetch(puller, pushed)
@@ -72,13 +73,14 @@ def test_a_tracker_that_goes_during_a_pull_is_replaced_by_the_next(
     assert pushed.copies < 2  # of three without peers
 
 
+@pytest.mark.site(2)
 @pytest.mark.parametrize("how", [Fetch, CriPull])
 def test_an_agent_that_is_killed_during_a_pull_goes_on_with_what_it_had(
     agents: Bed, fresh_image: FreshImages, slow: Slow, how: type[Fetch | CriPull]
 ) -> None:
     pushed = fresh_image(layer_bytes=(16 * MIB,))
     (layer,) = pushed.image.layers
-    tracker, puller = by_rank(agents, layer)[:2]
+    tracker, puller = by_rank(agents, layer)
     assert tracker is not puller
     slow("reg", SLOW)
     pull = how(puller, pushed)
@@ -96,6 +98,7 @@ def test_an_agent_that_is_killed_during_a_pull_goes_on_with_what_it_had(
     assert pushed.copies < 1.5
 
 
+@pytest.mark.site(2)
 def test_an_agent_that_is_killed_during_a_pull_does_not_keep_containerd_waiting(
     agents: Bed, fresh_image: FreshImages, slow: Slow, tmp_path: Path
 ) -> None:
@@ -118,6 +121,7 @@ def test_an_agent_that_is_killed_during_a_pull_does_not_keep_containerd_waiting(
     assert pushed.copies < 2
 
 
+@pytest.mark.site(2)
 def test_an_agent_that_is_told_to_stop_ends_its_transfers_first(
     agents: Bed, fresh_image: FreshImages, slow: Slow
 ) -> None:
@@ -135,6 +139,7 @@ def test_an_agent_that_is_told_to_stop_ends_its_transfers_first(
     assert layer_bytes_by(agents.registry, next_one) == {"containerd": next_one.image.layer_bytes}
 
 
+@pytest.mark.site(1)
 def test_containerd_asks_the_registry_at_once_where_the_agent_is_gone(
     agents: Bed, fresh_image: FreshImages
 ) -> None:
@@ -145,6 +150,7 @@ def test_containerd_asks_the_registry_at_once_where_the_agent_is_gone(
     assert layer_bytes_by(agents.registry, pushed) == {"containerd": pushed.image.layer_bytes}
 
 
+@pytest.mark.site(2)
 @pytest.mark.parametrize("when", ["before a pull", "during a pull"])
 def test_an_agent_that_hangs_is_ended_before_containerd_has_waited_long(
     agents: Bed, fresh_image: FreshImages, slow: Slow, when: str

@@ -4,6 +4,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from bed.watching import SLOW, Fetch, Slow, by_rank, end_all, sent_to_clients, until
 from shoal.testing.bed.bed import Bed
 from shoal.testing.bed.fresh import FreshImages, Pushed
@@ -22,6 +24,7 @@ def ask(node: Node, url: str, *, head: Path) -> subprocess.Popen[bytes]:
     return node.popen("curl", "-s", "-o", "/dev/null", "-m", "40", "-D", str(head), url)
 
 
+@pytest.mark.site(2)
 def test_a_registry_that_is_down_stops_no_node_that_has_the_image_and_others_hear_of_it_soon(
     agents: Bed, fresh_image: FreshImages
 ) -> None:
@@ -43,6 +46,7 @@ def test_a_registry_that_is_down_stops_no_node_that_has_the_image_and_others_hea
     assert pushed.copies < 1.01
 
 
+@pytest.mark.site(2)
 def test_a_registry_that_hangs_is_waited_for_ten_seconds_at_most(
     agents: Bed, fresh_image: FreshImages, tmp_path: Path
 ) -> None:
@@ -93,10 +97,11 @@ def test_a_registry_that_comes_back_during_a_pull_costs_a_pause(
     assert pushed.copies < 2  # of four without peers
 
 
+@pytest.mark.site(2)
 def test_a_registry_that_stays_away_ends_the_pull_clearly_and_the_next_one_resumes(
     agents: Bed, fresh_image: FreshImages, slow: Slow
 ) -> None:
-    node = agents.nodes[3]
+    node = agents.nodes[1]
     pushed = fresh_image(layer_bytes=(16 * MIB,))
     slow("reg", SLOW)
     pull = Fetch(node, pushed)

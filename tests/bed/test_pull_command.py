@@ -20,6 +20,8 @@ from shoal.testing.bed.registry import PASSWORD, USER
 from shoal.testing.bed.traffic import Door
 from shoal.testing.image_layout import ImageFormat
 
+pytestmark = pytest.mark.site(1)
+
 
 def pull(
     node: Node,
@@ -81,7 +83,7 @@ def test_skopeo_and_containerd_read_the_archive(
     agents: Bed, fresh_image: FreshImages, tmp_path: Path, image_format: ImageFormat
 ) -> None:
     pushed = fresh_image(image_format=image_format)
-    node = agents.nodes[1]
+    node = agents.nodes[0]
     archive = tmp_path / "app.tar"
     pull(node, pushed, archive)
     wanted = [layer.diff_id for layer in pushed.image.layers]
@@ -103,7 +105,7 @@ def test_a_private_image_is_pulled_with_dockers_credentials_only(
     for path, password in ((right, PASSWORD), (wrong, "nonsense")):
         auth = base64.b64encode(f"{USER}:{password}".encode()).decode()
         path.write_text(json.dumps({"auths": {registry: {"auth": auth}}}))
-    node, out = agents.nodes[2], tmp_path / "out"
+    node, out = agents.nodes[0], tmp_path / "out"
     words = ["--plain-http", "--creds-file"]
     assert pull(node, pushed, out, *words, str(wrong), door=door, check=False).returncode == 77
     assert pull(node, pushed, out, *words, str(right), door=door).returncode == 0

@@ -71,8 +71,8 @@ def peer_id(node: Node) -> PeerId:
 
 
 def by_rank(bed: Bed, layer: Layer) -> list[Node]:
-    """Return the nodes in the order in which they track a layer: the first one is its tracker."""
-    nodes = {peer_id(node): node for node in bed.nodes}
+    """Return the nodes with agents, in the order in which they track a layer: the tracker first."""
+    nodes = {peer_id(node): node for node in bed.nodes if node.has_agent}
     return [nodes[peer] for peer in ranked(spec_of(bed.registry, layer).tag, nodes)]
 
 
