@@ -165,6 +165,7 @@ def _add(ledger: Ledger, runs: list[Run], gigabytes: float) -> None:
             "rate",
             [gigabytes * 1e3 / run.wall_s for run in runs],
             unit="MB/s",
+            more_is_better=True,
             note="of the blob to B and C, on this machine, which runs all three agents",
         )
     )

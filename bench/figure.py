@@ -81,8 +81,16 @@ class Figure:
         )
 
     @classmethod
-    def shown(cls, name: str, runs: Sequence[float], *, unit: str = "", note: str = "") -> Self:
-        """Make a figure that has no bound: something to compare with. Less counts as better.
+    def shown(
+        cls,
+        name: str,
+        runs: Sequence[float],
+        *,
+        unit: str = "",
+        note: str = "",
+        more_is_better: bool = False,
+    ) -> Self:
+        """Make a figure that has no bound: something to compare with.
 
         Raises:
             ValueError: There is no run.
@@ -91,7 +99,7 @@ class Figure:
         return cls(
             name=name,
             value=value,
-            worst=max(runs),
+            worst=min(runs) if more_is_better else max(runs),
             bound=None,
             ok=True,
             unit=unit,

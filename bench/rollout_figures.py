@@ -24,6 +24,7 @@ def add_links(ledger: Ledger, shape: Shape, goodputs: Sequence[float], *, ideal_
             "link_goodput",
             [value / 1e6 for value in goodputs],
             unit="MB/s",
+            more_is_better=True,
             note=f"one TCP stream into a node, whose link is of nominally {shape.rate}",
         )
     )
@@ -125,7 +126,7 @@ def _add_rest(ledger: Ledger, runs: Sequence[Run], *, prefix: str) -> None:
     ledger.add(Figure.shown(f"{prefix}registry_other", other, unit="kB", note=note))
     idle = [run.machine.idle_share * 100 for run in runs]
     note = "of the machine, over the rollout"
-    ledger.add(Figure.shown(f"{prefix}cpu_idle", idle, unit="%", note=note))
+    ledger.add(Figure.shown(f"{prefix}cpu_idle", idle, unit="%", note=note, more_is_better=True))
     by = [run.seconds_by() for run in runs]
     for who, note in _BY.items():
         if prefix and who == "agents":

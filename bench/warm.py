@@ -120,7 +120,7 @@ def _add(ledger: Ledger, runs: list[dict[str, float]], size_bytes: int) -> None:
     )
     for server in ("agent", "nginx"):
         rates = [sent / run[server] / 1e9 for run in runs]
-        ledger.add(Figure.shown(f"{server}_rate", rates, unit="GB/s"))
+        ledger.add(Figure.shown(f"{server}_rate", rates, unit="GB/s", more_is_better=True))
 
 
 if __name__ == "__main__":

@@ -61,6 +61,11 @@ def test_a_figure_is_judged_by_its_median_and_its_worst_run_is_on_the_wrong_side
     assert least.ok or not least.worst_ok
 
 
+def test_the_worst_run_of_a_figure_without_a_bound_is_on_the_side_that_counts_as_worse() -> None:
+    assert Figure.shown("seconds", [1.0, 3.0, 2.0]).worst == 3.0
+    assert Figure.shown("rate", [1.0, 3.0, 2.0], more_is_better=True).worst == 1.0
+
+
 def test_a_figure_of_no_runs_is_refused() -> None:
     with pytest.raises(ValueError, match="figure was never measured"):
         Figure.at_most("figure", [], bound=1.0)
