@@ -210,8 +210,7 @@ class TransferManager:
         if exchange is None or not exchange.wanted or spec.tag in self._idle:
             self._idle.discard(spec.tag)
             transfer.wanted = True
-            alone = spec.tag in self._suspects
-            self._swarm.tell(on.BlobWanted(spec, transfer.held, alone))
+            self._swarm.tell(on.BlobWanted(spec, transfer.held))
 
     def _readers_changed(self, transfer: Transfer) -> None:
         """A reader came, moved or went."""
@@ -327,7 +326,7 @@ class TransferManager:
         self._close_soon(transfer)
 
     def _reject(self, transfer: Transfer) -> None:
-        """The digest does not hold: keep nothing, believe no peer for it the next time."""
+        """The digest does not hold: keep nothing, and remember whose pieces they were."""
         spec = transfer.spec
         from_peers = {
             piece: (transfer.hashes[piece], peer)
@@ -355,16 +354,19 @@ class TransferManager:
         self._close_soon(transfer, discard=True)
 
     def _name_liars(self, transfer: Transfer) -> None:
-        """The blob came whole from the registry now: whose pieces were other ones before?"""
-        suspects = self._suspects.pop(transfer.spec.tag, {})
-        liars = {
+        """The blob is right now: whose pieces were other ones before, and had they to know?"""
+        tag = transfer.spec.tag
+        suspects = self._suspects.pop(tag, {})
+        senders = {
             peer for piece, (hash_, peer) in suspects.items() if transfer.hashes[piece] != hash_
         }
-        for peer in sorted(liars):
-            _log.error(
-                "peer_sent_wrong_bytes", extra={"peer": peer, "digest": str(transfer.spec.digest)}
-            )
-            self._swarm.tell(on.PeerLied(peer))
+        for peer in sorted(senders):
+            about = {"peer": peer, "digest": str(transfer.spec.digest)}
+            if self._swarm.swarm.rejections.blames(peer, tag):
+                _log.error("peer_sent_wrong_bytes", extra=about)
+                self._swarm.tell(on.PeerLied(peer))
+            else:
+                _log.warning("peer_passed_wrong_bytes_on", extra=about)
 
     # --- the rest -----------------------------------------------------------------------------
 

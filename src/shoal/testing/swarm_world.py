@@ -25,6 +25,7 @@ from shoal.core.swarm.policy import DEFAULT, Policy
 from shoal.core.swarm.swarm import Swarm
 
 BLOCK_BYTES = 64 * KIB
+RETRY_S = 0.5  # until a client whose blob was wrong asks again
 STALLED_S = 1.0  # as the agent: after that another source may write the piece instead
 MEMBERS_FOR_S = 60.0  # so long the nodes of a site have known each other when a test begins
 
@@ -78,12 +79,17 @@ class Node:
     alive: bool = True
     mute: bool = False  # takes requests and sends no piece
     lies: bool = False  # sends pieces that fail their check
+    deceives: bool = False  # sends wrong pieces that pass it: only the whole blob's digest tells
     denied: bool = False  # the registry refuses its credential
     started_s: dict[BlobTag, float] = field(default_factory=dict)
     finished_s: dict[BlobTag, float] = field(default_factory=dict)  # after its start
     gave_up: dict[BlobTag, str] = field(default_factory=dict)
     held_when_gave_up: dict[BlobTag, int] = field(default_factory=dict)
     incoming: dict[tuple[BlobTag, int], _Incoming] = field(default_factory=dict)
+    wrong: dict[BlobTag, dict[int, PeerId]] = field(default_factory=dict)  # piece -> from whom
+    passed: dict[BlobTag, set[PeerId]] = field(default_factory=dict)  # who sent wrong pieces
+    rejections: dict[BlobTag, int] = field(default_factory=dict)
+    blamed: set[PeerId] = field(default_factory=set)
     uploaded_bytes: int = 0
     fetches: int = 0  # from the registry
 
@@ -422,6 +428,10 @@ class World:
             self.tell(name, on.PieceSpoiled(tag, piece, present.flow.source))
 
     def _stored(self, name: PeerId, node: Node, spec: BlobSpec, piece: int, source: PeerId) -> None:
+        if source != REGISTRY:
+            sender = self.nodes[source]
+            if sender.deceives or piece in sender.wrong.get(spec.tag, {}):
+                node.wrong.setdefault(spec.tag, {})[piece] = source
         self.tell(name, on.PieceStored(spec.tag, piece, source))
         exchange = node.swarm.exchanges.get(spec.tag)
         if exchange is None:
@@ -432,5 +442,20 @@ class World:
             if reach > exchange.reader_piece:
                 self.tell(name, on.ReaderMoved(spec.tag, reach))
         if exchange.complete and spec.tag not in node.finished_s:
-            node.finished_s[spec.tag] = self.now_s - node.started_s[spec.tag]
-            self.tell(name, on.BlobStored(spec))
+            self._check(name, node, spec)
+
+    def _check(self, name: PeerId, node: Node, spec: BlobSpec) -> None:
+        """The whole digest: keep the blob, or nothing of it, and then the client tries again."""
+        tag = spec.tag
+        if wrong := node.wrong.pop(tag, {}):
+            node.passed.setdefault(tag, set()).update(wrong.values())
+            node.rejections[tag] = node.rejections.get(tag, 0) + 1
+            self.tell(name, on.BlobRejected(tag))
+            self.after(RETRY_S, lambda: self.tell(name, on.BlobWanted(spec)))
+            return
+        node.finished_s[tag] = self.now_s - node.started_s[tag]
+        for peer in sorted(node.passed.pop(tag, ())):
+            if node.swarm.rejections.blames(peer, tag):
+                node.blamed.add(peer)
+                self.tell(name, on.PeerLied(peer))
+        self.tell(name, on.BlobStored(spec))

@@ -394,18 +394,22 @@ async def test_wrong_bytes_from_the_registry_reach_nobody_whole_and_are_not_kept
         assert fetched(origin) == LENGTH, "nothing was kept of it"
 
 
-async def test_after_wrong_pieces_from_a_peer_the_registry_alone_is_asked_and_the_liar_named(
+async def test_of_those_who_sent_wrong_pieces_only_who_said_to_have_checked_the_blob_is_named(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     origin = registry()
     origin.hold_from = 0
     wrong = Sample(1100 * KIB, seed=99)
-    liar, honest = PEER, PeerId("127.0.0.8:1")
+    liar, relay, honest = PEER, PeerId("127.0.0.7:1"), PeerId("127.0.0.8:1")
     async with site(HOST, origin=origin) as (member,):
         reader = await member.open(SPEC)
         transfer = member.transfers.active[SPEC.tag]
+        whole = (1 << SPEC.pieces) - 1
+        for peer, held in ((liar, whole), (relay, whole >> 1), (honest, whole)):
+            member.node.swarm.exchanges[SPEC.tag].meet(peer, held)
+        senders = {0: (wrong, relay), 1: (wrong, liar)}
         for piece in range(SPEC.pieces):
-            sample, peer = (wrong, liar) if piece == 2 else (SAMPLE, honest)
+            sample, peer = senders.get(piece, (SAMPLE, honest))
             transfer.partial.write(SPEC.offset(piece), sample.piece(piece))
             transfer.partial.mark(piece, sample.hash(piece))
             member.node.stored(transfer, piece, sample.hash(piece), peer)
@@ -417,12 +421,17 @@ async def test_after_wrong_pieces_from_a_peer_the_registry_alone_is_asked_and_th
         origin.asked.clear()
         assert await member.pull(SPEC) == SAMPLE.content
         assert fetched(origin) == LENGTH
-        named = [r for r in caplog.records if r.getMessage() == "peer_sent_wrong_bytes"]
         await until(lambda: SPEC.tag not in member.transfers.active)
-        named = [r for r in caplog.records if r.getMessage() == "peer_sent_wrong_bytes"]
-        assert [record.__dict__["peer"] for record in named] == [liar]
-        assert member.node.swarm.site.left_alone(liar)
-        assert not member.node.swarm.site.left_alone(honest)
+        said = {
+            event: [r.__dict__["peer"] for r in caplog.records if r.getMessage() == event]
+            for event in ("peer_sent_wrong_bytes", "peer_passed_wrong_bytes_on")
+        }
+        assert said == {
+            "peer_sent_wrong_bytes": [liar],
+            "peer_passed_wrong_bytes_on": [relay],
+        }
+        left_alone = member.node.swarm.site.left_alone
+        assert [peer for peer in (liar, relay, honest) if left_alone(peer)] == [liar]
 
 
 class _Stubborn(MemoryStore):

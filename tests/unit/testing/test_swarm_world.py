@@ -363,6 +363,27 @@ def test_a_node_that_sends_wrong_bytes_costs_no_more_than_a_copy() -> None:
         assert copies(it, specs) <= 2.0
 
 
+@pytest.mark.parametrize("nodes", [2, 4, 8])
+def test_wrong_pieces_that_pass_their_check_cost_an_attempt_and_a_copy_and_no_honest_node(
+    nodes: int,
+) -> None:
+    for seed in range(6):
+        it, specs = world(nodes, seed=seed), image(8 * MIB, name=f"image {seed}")
+        liar, *honest = it.live
+        it.hold(liar, specs[0])
+        it.nodes[liar].deceives = True
+        it.run(until_s=5)
+        for name in honest:
+            it.want(name, specs[0])
+        pulling = [it.nodes[name] for name in honest]
+        it.run(until_s=60, done=lambda nodes=pulling: all(n.finished_s for n in nodes))  # type: ignore[misc]
+        assert all(node.finished_s for node in pulling)
+        assert {peer for node in it.nodes.values() for peer in node.blamed} <= {liar}
+        assert copies(it, specs) <= 1.3
+        assert max(node.rejections.get(specs[0].tag, 0) for node in it.nodes.values()) <= 2
+        assert it.now_s - 5 <= 10.0
+
+
 class NonsenseTracker(World):
     """A world in which one node leases pieces that no blob has."""
 

@@ -48,6 +48,8 @@ class Arrivals:
         if event.source == REGISTRY:
             exchange.registry_failures = 0
             self.leases.renew(exchange, event.piece, moved=True)
+        else:
+            exchange.came_from(event.source)
         for source in exchange.stored(event.piece, event.source, self.site.now_s):
             if source not in (event.source, REGISTRY):
                 self.site.send(source, say.Cancel(event.tag, event.piece))

@@ -62,6 +62,9 @@ class Exchange:
     wanted: bool = True
     released_s: float | None = None
     alone: bool = False  # peers are not believed for this blob: registry only
+    doubted: set[PeerId] = field(default_factory=set)  # nothing is taken from these
+    senders: dict[PeerId, bool] = field(default_factory=dict)  # and whether each claimed it whole
+    leavers: set[PeerId] = field(default_factory=set)  # who said Leave in the middle of it
     denied: bool = False  # the registry refuses every credential of this node
     tracker: PeerId | None = None
     led_s: float = -1e9  # since when it is this one, or when it last led to a lease
@@ -98,6 +101,24 @@ class Exchange:
     def missing(self) -> int:
         """Bitmap of the pieces that are not here."""
         return bitmap.full(self.spec.pieces) & ~self.held
+
+    @property
+    def lone(self) -> bool:
+        """No neighbour is there that anything is taken from."""
+        return self.neighbours.keys() <= self.doubted
+
+    def came_from(self, peer: PeerId) -> None:
+        """`peer` sent a piece: remember it, should the blob prove wrong."""
+        neighbour = self.neighbours.get(peer)
+        whole = neighbour is not None and neighbour.held == bitmap.full(self.spec.pieces)
+        self.senders[peer] = whole or self.senders.get(peer, False)
+
+    def suspects(self) -> dict[PeerId, bool]:
+        """Who may have brought in what was wrong with the blob; True for who claimed it whole."""
+        for peer in self.senders.keys() & self.neighbours.keys():
+            self.came_from(peer)
+        met = dict.fromkeys(self.neighbours, False) | self.senders
+        return {peer: whole for peer, whole in met.items() if peer not in self.leavers}
 
     def await_turn(self, now_s: float) -> None:
         """Other blobs have every hand: this one is not stuck, it waits for its turn."""

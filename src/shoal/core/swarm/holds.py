@@ -30,12 +30,18 @@ class Holds:
     pending: dict[PeerId, list[BlobTag]] = field(default_factory=dict)  # until it is connected
     told: dict[BlobTag, PeerId] = field(default_factory=dict)  # which tracker knows of it
 
-    def add(self, spec: BlobSpec, *, tracker: PeerId | None) -> None:
-        """A blob is whole; `tracker` is told at once if it knows this node as wanting it."""
+    def add(
+        self, spec: BlobSpec, *, tracker: PeerId | None = None, stands_in: bool = False
+    ) -> None:
+        """A blob is whole; `tracker` is told at once if it knows this node as wanting it.
+
+        If it `stands_in` for another, that one is told soon too: others may ask it.
+        """
         self.specs[spec.tag] = spec
-        if tracker is not None and self.site.reachable(tracker):
+        told = tracker is not None and self.site.reachable(tracker)
+        if tracker is not None and told:
             self._say(spec, tracker)
-        else:
+        if not told or stands_in:
             # Known from before a restart: announced over the next seconds, not all at once.
             self.due_s[spec.tag] = self.site.now_s + START_SPREAD_S * self.rng.random()
 

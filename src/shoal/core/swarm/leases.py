@@ -92,7 +92,7 @@ class Leases:
             exchange.announced_s = -1e9
             return
         policy, now_s = self.site.policy, self.site.now_s
-        lone = not (exchange.neighbours or exchange.introduced) and len(self.site.members) > 1
+        lone = exchange.lone and not exchange.introduced and len(self.site.members) > 1
         interval_s = policy.lone_announce_interval_s if lone else policy.announce_interval_s
         if not fresh and now_s - exchange.announced_s <= interval_s:
             return
@@ -212,7 +212,7 @@ class Leases:
         """The tracker has no lease to give: every piece is on its way, or with a peer."""
         exchange.lease_asked_s = None
         exchange.heard_s = exchange.lease_refused_s = self.site.now_s
-        if not exchange.neighbours:  # whoever has it, or is at work, is to be introduced
+        if exchange.lone:  # whoever has it, or is at work, is to be introduced
             soon_s = self.site.policy.told_within_s - self.site.policy.lone_announce_interval_s
             exchange.announced_s = min(exchange.announced_s, self.site.now_s + soon_s)
 
@@ -333,6 +333,8 @@ class Leases:
     def _is_led_nowhere(self, exchange: Exchange) -> bool:
         """Whether the tracker has brought neither a lease nor a neighbour that does anything."""
         tracker, now_s = exchange.tracker, self.site.now_s
+        # Where a blob was wrong before, it is known that the tracker's holders are of no use.
+        patience_s = 0.0 if exchange.doubted else self.site.policy.lone_patience_s
         return (
             tracker is not None
             and tracker != self.site.me
@@ -340,8 +342,8 @@ class Leases:
             and not exchange.denied
             and not exchange.runs
             and now_s >= exchange.retry_at_s
-            and now_s - max(exchange.progress_s, exchange.led_s) > self.site.policy.lone_patience_s
-            and all(n.silences for n in exchange.neighbours.values())
+            and now_s - max(exchange.progress_s, exchange.led_s) > patience_s
+            and all(n.silences or p in exchange.doubted for p, n in exchange.neighbours.items())
         )
 
     def _lead_on(self, exchange: Exchange) -> None:

@@ -36,6 +36,7 @@ class Neighbours:
                 or other == self.site.me
                 or other not in self.site.members
                 or other in exchange.neighbours
+                or other in exchange.doubted
                 or self.site.left_alone(other)
                 or self.site.refuses(other)
             ):
@@ -65,7 +66,8 @@ class Neighbours:
         if exchange is None or exchange.alone or (full and peer not in exchange.neighbours):
             self.site.send(peer, say.Leave(tag))
             return
-        exchange.meet(peer, message.held)
+        # Who is doubted is served, but what it says to have is as if it were not there.
+        exchange.meet(peer, 0 if peer in exchange.doubted else message.held)
         told = exchange.joined.get(peer)
         if told is None:
             self.join(exchange, peer)
@@ -77,7 +79,7 @@ class Neighbours:
     def told(self, peer: PeerId, message: say.Have) -> None:
         """A neighbour has further pieces."""
         exchange = self.exchanges.get(message.tag)
-        if exchange is None or peer not in exchange.neighbours:
+        if exchange is None or peer not in exchange.neighbours or peer in exchange.doubted:
             return
         held = 0
         for piece in message.pieces:
@@ -130,6 +132,9 @@ class Neighbours:
         """A peer neither wants nor has the blob any more."""
         exchange = self.exchanges.get(message.tag)
         if exchange is not None:
+            exchange.doubted.discard(peer)
+            if peer in exchange.neighbours:
+                exchange.leavers.add(peer)
             exchange.part(peer)
             self.site.changed = True
 

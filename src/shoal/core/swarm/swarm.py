@@ -23,6 +23,7 @@ from shoal.core.swarm.holds import Holds
 from shoal.core.swarm.leases import Leases
 from shoal.core.swarm.neighbours import Neighbours
 from shoal.core.swarm.policy import DEFAULT, Policy
+from shoal.core.swarm.rejections import Rejections
 from shoal.core.swarm.requests import Requests
 from shoal.core.swarm.site import Site
 from shoal.core.swarm.tracker import Tracker
@@ -49,6 +50,7 @@ class Swarm:
         self.uploads = Uploads(policy)
         self.requests = Requests(self.site, rng)
         self.leases = Leases(self.site)
+        self.rejections = Rejections()
         self.neighbours = Neighbours(self.site, self.exchanges, self.holds, self.uploads)
         self.arrivals = Arrivals(
             self.site, self.exchanges, self.requests, self.leases, self.neighbours
@@ -184,6 +186,7 @@ class Swarm:
 
     def _leave_arrived(self, peer: PeerId, message: say.Leave) -> None:
         self.site.tell(self.tracker.left(peer, [message.tag], now_s=self.site.now_s))
+        self.rejections.left(peer, message.tag)
         self.neighbours.left(peer, message)
 
     # --- leases -----------------------------------------------------------------------------
@@ -225,7 +228,8 @@ class Swarm:
             exchange = Exchange(event.spec, event.held, self.site.now_s, self.site.now_s)
             self.exchanges[tag] = exchange
         exchange.wanted = True
-        exchange.alone = event.alone
+        exchange.alone = event.alone or self.rejections.believes_nobody(tag)
+        exchange.doubted = set(self.rejections.doubted(tag))
         exchange.released_s = None
         exchange.progress_s = self.site.now_s
         exchange.registry_failures = 0
@@ -247,7 +251,13 @@ class Swarm:
         exchange = self.exchanges.get(event.spec.tag)
         if exchange is not None:
             exchange.wanted = False
-        self.holds.add(event.spec, tracker=exchange.tracker if exchange else None)
+            exchange.doubted.clear()
+        self.rejections.kept(event.spec.tag)
+        if exchange is None:
+            self.holds.add(event.spec)
+        else:
+            stands_in = bool(exchange.shunned)
+            self.holds.add(event.spec, tracker=exchange.tracker, stands_in=stands_in)
 
     def _blob_dropped(self, event: on.BlobDropped) -> None:
         self.holds.forget(event.tag)
@@ -269,7 +279,17 @@ class Swarm:
 
     def _blob_rejected(self, event: on.BlobRejected) -> None:
         # Whoever pulled it from here must not go on: what this node held is as if it never was.
+        # Those who left before must know too, or they would blame this node for what it passed on.
+        exchange = self.exchanges.get(event.tag)
+        suspects = exchange.suspects() if exchange is not None else {}
+        leavers = exchange.leavers if exchange is not None else set()
         self._blob_dropped(on.BlobDropped(event.tag))
+        for peer in sorted(leavers):
+            self.site.send(peer, say.Leave(event.tag))
+        if exchange is not None and exchange.senders:
+            self.rejections.rejected(event.tag, suspects)
+            liars = [peer for peer, whole in suspects.items() if whole]
+            self.site.tell(self.tracker.doubt(event.tag, liars, now_s=self.site.now_s))
 
     # --- time -------------------------------------------------------------------------------
 

@@ -216,6 +216,19 @@ class Tracker:
                 self.doubted += 1
         self._lapse(table, now_s)
 
+    def doubt(self, tag: BlobTag, peers: Iterable[PeerId], *, now_s: float) -> Replies:
+        """What these say to have of the blob is wrong: lease it to others."""
+        table = self.tables.get(tag)
+        if table is None:
+            return []
+        for peer in peers:
+            if len(table.doubted) < PARTICIPANTS_MOST:
+                table.doubted.add(peer)
+                if (known := table.participants.get(peer)) is not None:
+                    known.doubted = True
+        table.count_available()
+        return self._grant(table, now_s)
+
     def lease_progressed(self, peer: PeerId, message: LeaseProgress, *, now_s: float) -> Replies:
         """Bytes of a lease arrive: it lives on."""
         table = self.tables.get(message.tag)

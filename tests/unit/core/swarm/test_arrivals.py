@@ -1,6 +1,7 @@
 """Pieces on their way in: of whom they are asked, and who is believed."""
 
 from shoal.core import bitmap
+from shoal.core.peer import PeerId
 from shoal.core.swarm import effects as do
 from shoal.core.swarm import events as on
 from shoal.core.swarm.events import REGISTRY
@@ -14,10 +15,12 @@ from shoal.core.wire.messages import (
     Introduce,
     Join,
     LeaseGranted,
+    LeaseNone,
+    LeaseWanted,
     Leave,
     Request,
 )
-from shoal.testing.swarm_script import Script, blob, orders, said
+from shoal.testing.swarm_script import Script, blob, blob_tracked_by, orders, said
 from unit.core.swarm.scripts import ALL, SPEC, TAG, B, C, connected, requested, wanting
 
 # --- pieces in --------------------------------------------------------------------------------
@@ -144,3 +147,88 @@ def test_blobs_are_fetched_in_the_order_in_which_they_were_wanted() -> None:
     effects = script.hear("b", Have(second.tag, tuple(range(20))))
     assert len(requested(effects, to="b")) == DEFAULT.requests_least - 3
     assert all(m.tag == second.tag for m in said(effects) if isinstance(m, Request))
+
+
+# --- a blob that was wrong --------------------------------------------------------------------
+
+
+def rejecting(*, after: str = "", sender: str = "b") -> Script:
+    """A node that got the whole blob from a neighbour which claims it whole, and rejected it."""
+    script = Script("me", "a", "b", "c")
+    script.connect("a", "b", "c")
+    script.tell(on.BlobWanted(SPEC))
+    script.hear("b", Join(SPEC, ALL))
+    script.hear("c", Join(SPEC, 0b1))
+    script.tell(*(on.PieceStored(TAG, piece, PeerId(sender)) for piece in range(8)))
+    if after:
+        script.hear(after, Leave(TAG))
+    script.tell(on.BlobRejected(TAG))
+    return script
+
+
+def test_nothing_is_taken_of_a_wrong_blob_from_those_it_was_exchanged_with() -> None:
+    script = rejecting()
+    script.tell(on.BlobWanted(SPEC))
+    assert script.hear("a", Introduce(TAG, (B, C))) == []
+    effects = script.hear("b", Join(SPEC, ALL)) + script.hear("c", Have(TAG, (0,)))
+    assert Join(SPEC, 0) in said(effects, to="b"), "it may have what is here"
+    assert not [m for m in said(effects + script.wait(3.0)) if isinstance(m, Request)]
+
+
+def test_who_rejected_it_too_is_believed_again() -> None:
+    for script in (rejecting(after="c", sender="c"), rejecting(sender="c")):
+        script.hear("c", Leave(TAG))
+        script.tell(on.BlobWanted(SPEC))
+        assert said(script.hear("a", Introduce(TAG, (B, C)))) == [Join(SPEC, 0)]
+        assert requested(script.hear("c", Join(SPEC, 0b1)), to="c") == [0]
+
+
+def test_whoever_left_before_hears_of_the_rejection_too() -> None:
+    script = Script("me", "a", "b", "c")
+    script.connect("a", "b", "c")
+    script.tell(on.BlobWanted(SPEC))
+    script.hear("c", Join(SPEC, 0b1))
+    script.tell(on.PieceStored(TAG, 0, C))
+    script.hear("c", Leave(TAG))
+    assert said(script.tell(on.BlobRejected(TAG)), to="c") == [Leave(TAG)]
+
+
+def test_only_a_sender_that_claimed_the_whole_blob_is_to_blame_for_it() -> None:
+    blames = rejecting().swarm.rejections.blames
+    assert blames(B, TAG)
+    assert not blames(C, TAG)
+    blames = rejecting(sender="c").swarm.rejections.blames
+    assert not blames(B, TAG), "it sent nothing"
+    assert not blames(C, TAG), "it may not have had the time to check"
+
+
+def test_after_a_wrong_blob_the_tracker_is_told_at_once_that_its_holders_are_of_no_use() -> None:
+    script = rejecting()
+    script.tell(on.BlobWanted(SPEC))
+    script.hear("a", LeaseNone(TAG))
+    assert LeaseWanted(TAG, stuck_piece=0) in said(script.wait(0.2), to="a")
+
+
+def test_what_a_doubted_holder_claims_is_leased_where_this_node_tracks() -> None:
+    spec = blob_tracked_by("me", "a", "b", pieces=8)
+    script = Script("me", "a", "b")
+    script.connect("a", "b")
+    script.tell(on.BlobWanted(spec))
+    script.hear("b", Announce(spec, ALL, wants=False, peers_sought=0), Join(spec, ALL))
+    script.tell(*(on.PieceStored(spec.tag, piece, B) for piece in range(8)))
+    script.tell(on.BlobRejected(spec.tag))
+    effects = script.hear("a", Announce(spec, 0, wants=True, peers_sought=4))
+    assert [m for m in said(effects, to="a") if isinstance(m, LeaseGranted)]
+
+
+def test_a_blob_that_was_wrong_twice_comes_from_the_registry_alone() -> None:
+    script = rejecting()
+    script.tell(on.BlobWanted(SPEC), on.PieceStored(TAG, 0, C), on.BlobRejected(TAG))
+    assert [type(e) for e in script.tell(on.BlobWanted(SPEC))] == [do.FetchFromRegistry]
+
+
+def test_a_blob_that_the_registry_sent_wrong_makes_nobody_doubted() -> None:
+    script = wanting()
+    script.hear("b", Join(SPEC, 0))
+    script.tell(on.PieceStored(TAG, 0, REGISTRY), on.BlobRejected(TAG), on.BlobWanted(SPEC))
+    assert said(script.hear("a", Introduce(TAG, (B,)))) == [Join(SPEC, 0)]
