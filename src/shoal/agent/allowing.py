@@ -1,9 +1,10 @@
 """Tells each peer how much it may send, while this node's download has a limit."""
 
 from collections.abc import Callable, Hashable
+from functools import partial
 
 from shoal.agent.throttle import Throttle
-from shoal.core.limits.allowances import Allowances
+from shoal.core.limits.allowances import Allowances, Window
 from shoal.core.peer import PeerId
 from shoal.core.wire.messages import Allow
 
@@ -47,13 +48,13 @@ class Allowing:
         self._book.lost(peer)
 
     def _in_turn(self, peer: PeerId, blob: Hashable, size_bytes: int) -> None:
-        if not size_bytes:
-            return
-        window = self._book.windows[peer]
+        while size_bytes > 0:
+            stretch_bytes = min(size_bytes, self._throttle.stretch_bytes)
+            size_bytes -= stretch_bytes
+            told = partial(self._give, peer, self._book.windows[peer], stretch_bytes)
+            self._throttle.ask(blob, stretch_bytes, told)
 
-        def told() -> None:
-            if self._book.windows.get(peer) is window:  # it is still the same connection
-                self._book.given(peer, size_bytes)
-                self._send(peer, Allow(size_bytes))
-
-        self._throttle.ask(blob, size_bytes, told)
+    def _give(self, peer: PeerId, window: Window, size_bytes: int) -> None:
+        if self._book.windows.get(peer) is window:  # it is still the same connection
+            self._book.given(peer, size_bytes)
+            self._send(peer, Allow(size_bytes))

@@ -54,7 +54,7 @@ class Throttle:
         if self._shaper is None:
             self._loop.call_soon(told)
             return
-        self._shaper.ask(flow, size_bytes, told)
+        self._shaper.ask(flow, size_bytes, told, now_s=self.now_s())
         self._turn_soon()
 
     def withdraw(self, flow: Hashable, told: Told) -> None:

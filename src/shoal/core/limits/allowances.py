@@ -24,7 +24,7 @@ ACTIVE_S = 2.0
 
 
 @dataclass(slots=True)
-class _Window:
+class Window:
     """One peer's."""
 
     active_s: float
@@ -36,13 +36,13 @@ class _Window:
 class Allowances:
     """What each peer may send to this node. Keeps no clock and no rate of its own."""
 
-    windows: dict[PeerId, _Window] = field(default_factory=dict)
+    windows: dict[PeerId, Window] = field(default_factory=dict)
 
     def asked(self, peer: PeerId, *, rate_bytes_per_s: int, now_s: float) -> int:
         """`peer` was asked for a piece; return how many bytes are to be allowed to it in turn."""
         window = self.windows.get(peer)
         if window is None:
-            window = self.windows[peer] = _Window(now_s)
+            window = self.windows[peer] = Window(now_s)
         window.active_s = now_s
         return self._gap(window, rate_bytes_per_s, now_s)
 
@@ -50,7 +50,7 @@ class Allowances:
         """Bytes came from `peer`; return how many are to be allowed to it in turn."""
         window = self.windows.get(peer)
         if window is None:
-            window = self.windows[peer] = _Window(now_s)
+            window = self.windows[peer] = Window(now_s)
         window.active_s = now_s
         # Not below nothing: what was on its way when the limit began is forgiven.
         window.open_bytes = max(0, window.open_bytes - size_bytes)
@@ -67,7 +67,7 @@ class Allowances:
         """The connection to `peer` is gone, and its window with it."""
         self.windows.pop(peer, None)
 
-    def _gap(self, window: _Window, rate_bytes_per_s: int, now_s: float) -> int:
+    def _gap(self, window: Window, rate_bytes_per_s: int, now_s: float) -> int:
         active = sum(now_s - other.active_s <= ACTIVE_S for other in self.windows.values())
         share_bytes = int(rate_bytes_per_s * WINDOW_S / active)
         size_bytes = max(LEAST_WINDOW_BYTES, share_bytes)

@@ -5,9 +5,10 @@ A flow is what the rate is shared between: a blob. Whoever wants to move bytes a
 time (`stretch_bytes`).
 """
 
-# Theory of operation. A token bucket says when: it fills at the rate, up to BURST_S of it, and a
-# ticket is given while there is anything in it at all, which may leave it in debt; so what was
-# given since any moment t ago is at most rate * (t + BURST_S) and one ticket. Start-time fair
+# Theory of operation. A token bucket says when: it fills at the rate, and a ticket is given while
+# there is anything in it at all, which may leave it in debt. While nobody waits it fills up to
+# BURST_S of the rate; while somebody does, who is only late in looking, up to LATE_S. So what was
+# given since any moment t ago is at most rate * (t + LATE_S) and one ticket. Start-time fair
 # queueing says who: each flow has a virtual time that grows with the bytes it was given, and the
 # flow that is furthest behind is next. A flow that was away comes back at the others' time, so
 # that it neither has to wait for what it took before nor saves up turns.
@@ -20,9 +21,10 @@ from typing import Generic, TypeVar
 
 from shoal.core.blob import KIB, MIB
 
-# What may go at once after a pause, in seconds of the rate. Also how late a timer may fire before
-# something of the rate is lost.
-BURST_S = 0.25
+# What may go at once after a pause, in seconds of the rate: hides the turns of an event loop.
+BURST_S = 0.05
+# How late a timer may fire before something of the rate is lost: longer than a busy loop's pauses.
+LATE_S = 0.25
 # One ticket, in seconds of the rate: small enough that a dozen flows at a low rate each move
 # several times a second, for whoever waits a second without progress looks elsewhere.
 STRETCH_S = 0.02
@@ -77,10 +79,11 @@ class Shaper(Generic[Ticket]):
         if self._tokens < 0:  # a debt is a wait, and that does not grow longer by a lower rate
             self._tokens *= rate_bytes_per_s / self._rate
         self._rate = rate_bytes_per_s
-        self._tokens = min(self._tokens, rate_bytes_per_s * BURST_S)
+        self._tokens = min(self._tokens, rate_bytes_per_s * LATE_S)
 
-    def ask(self, flow: Hashable, size_bytes: int, ticket: Ticket) -> None:
+    def ask(self, flow: Hashable, size_bytes: int, ticket: Ticket, *, now_s: float) -> None:
         """Let `ticket` wait for its turn to move `size_bytes` of `flow`."""
+        self._fill(now_s)
         waiting = self._waiting.get(flow)
         if waiting is None:
             start = max(self._now_bytes, self._ahead.pop(flow, 0.0))
@@ -125,8 +128,9 @@ class Shaper(Generic[Ticket]):
         return tickets
 
     def _fill(self, now_s: float) -> None:
-        full = self._rate * BURST_S
-        self._tokens = min(full, self._tokens + (now_s - self._filled_s) * self._rate)
+        full = self._rate * (LATE_S if self._waiting else BURST_S)
+        filled = min(full, self._tokens + (now_s - self._filled_s) * self._rate)
+        self._tokens = max(self._tokens, filled)
         self._filled_s = now_s
 
     def _rest(self, flow: Hashable, start: float) -> None:
