@@ -9,7 +9,7 @@ import pytest
 
 from shoal.adapters.store import files
 from shoal.adapters.store.disk import DiskStore
-from shoal.core.blob import KIB, MIB
+from shoal.core.blob import MIB, MIN_PIECE_BYTES
 from shoal.core.errors import StoreFull
 from shoal.testing.conformance_store import Sample, read
 
@@ -88,7 +88,7 @@ def test_a_disk_that_cannot_preallocate_and_fills_up_in_a_write_says_full(
     with pytest.raises(OSError, match="No space left"):
         (small_disk / "log").write_bytes(bytes(DISK_BYTES))
     with pytest.raises(StoreFull, match="No space left"):
-        partial.write(256 * KIB, arriving.content[256 * KIB :])
+        partial.write(MIN_PIECE_BYTES, arriving.content[MIN_PIECE_BYTES:])
     partial.close()
     (small_disk / "log").unlink()
     again = store.partial(arriving.spec)

@@ -28,12 +28,13 @@ from shoal.core.swarm import effects as do
 from shoal.core.swarm import events as on
 from shoal.core.swarm.policy import DEFAULT, Policy
 from shoal.core.swarm.swarm import Swarm
+from shoal.core.wire.codec import MAX_BLOCK_BYTES
 from shoal.core.wire.messages import Block, Message
 
 _log = logging.getLogger("shoal.agent.node")
 
 # Where bytes of an unasked piece go. A peer may still send what was just cancelled.
-_discarded = memoryview(bytearray(128 * 1024))
+_discarded = memoryview(bytearray(MAX_BLOCK_BYTES))
 
 
 class Node:

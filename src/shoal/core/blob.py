@@ -11,8 +11,8 @@ KIB = 1024
 MIB = 1024 * KIB
 
 # Source: docs/design/0003-pieces.md. Some hundreds of pieces a blob decide how near to ideal a
-# rollout comes; below 256 KiB a piece's bookkeeping costs more than its bytes.
-MIN_PIECE_BYTES = 256 * KIB
+# rollout comes; below 512 KiB a piece's bookkeeping costs more than its bytes.
+MIN_PIECE_BYTES = 512 * KIB
 MAX_PIECE_BYTES = 16 * MIB
 TARGET_PIECES = 256
 
@@ -33,7 +33,7 @@ class ContentKind(StrEnum):
 def piece_length_for(length_bytes: int) -> int:
     """Return the piece length in bytes for a blob of `length_bytes`: a power of two.
 
-    The smallest power of two from 256 KiB to 16 MiB that cuts the blob into fewer than 512 pieces.
+    The smallest power of two from 512 KiB to 16 MiB that cuts the blob into fewer than 512 pieces.
     """
     piece_bytes = MIN_PIECE_BYTES
     while piece_bytes < MAX_PIECE_BYTES and length_bytes >= 2 * TARGET_PIECES * piece_bytes:

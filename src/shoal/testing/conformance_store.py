@@ -21,14 +21,21 @@ from random import Random
 from blake3 import blake3
 
 from shoal.adapters.store.base import PartialBlob, Store, StoredBlob
-from shoal.core.blob import KIB, MIB, BlobSpec, ContentKind
+from shoal.core.blob import KIB, MIB, MIN_PIECE_BYTES, BlobSpec, ContentKind
 from shoal.core.digest import Digest
 from shoal.core.errors import ShoalError, StoreError, StoreFull
 
 QUOTA_BYTES = 64 * MIB
 
 # One empty blob, one byte, a whole piece and one byte either side, several pieces and a short one.
-LENGTHS = (0, 1, 256 * KIB - 1, 256 * KIB, 256 * KIB + 1, 3 * 256 * KIB + 17)
+LENGTHS = (
+    0,
+    1,
+    MIN_PIECE_BYTES - 1,
+    MIN_PIECE_BYTES,
+    MIN_PIECE_BYTES + 1,
+    3 * MIN_PIECE_BYTES + 17,
+)
 
 
 class Sample:
@@ -36,7 +43,7 @@ class Sample:
 
     def __init__(
         self,
-        length_bytes: int = 600 * KIB,
+        length_bytes: int = 1200 * KIB,
         *,
         seed: int = 0,
         registry: str = "registry.example",
@@ -349,7 +356,7 @@ class StoreConformance(ABC):
 
     def test_threads_may_write_one_blob_together(self) -> None:
         with self.store(QUOTA_BYTES) as store:
-            sample = Sample(32 * 256 * KIB)
+            sample = Sample(32 * MIN_PIECE_BYTES)
             partial = store.partial(sample.spec)
             with ThreadPoolExecutor(4) as threads:
                 list(threads.map(lambda p: sample.put_piece(partial, p), range(32)))

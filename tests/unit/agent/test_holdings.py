@@ -14,7 +14,7 @@ from shoal.core.blob import KIB, BlobSpec, ContentKind
 from shoal.testing.conformance_store import Sample
 from unit.agent.driving import descriptors
 
-SAMPLE = Sample(600 * KIB)
+SAMPLE = Sample(1200 * KIB)
 TAG = SAMPLE.spec.tag
 
 
@@ -256,7 +256,7 @@ def test_pieces_are_hashed_as_peers_hash_them(
     blob = SAMPLE.put(store)
     for piece in range(SAMPLE.spec.pieces):
         assert piece_hash(blob.fd, SAMPLE.spec, piece) == blake3(SAMPLE.piece(piece)).digest()
-    os.truncate(blob.fd, 300 * KIB)
-    with pytest.raises(OSError, match=f"the stored blob ends at {300 * KIB}"):
+    os.truncate(blob.fd, 600 * KIB)
+    with pytest.raises(OSError, match=f"the stored blob ends at {600 * KIB}"):
         piece_hash(blob.fd, SAMPLE.spec, 1)
     blob.close()

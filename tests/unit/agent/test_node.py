@@ -21,7 +21,6 @@ from shoal.core.peer import PeerId
 from shoal.core.swarm import effects as do
 from shoal.core.swarm import events as on
 from shoal.core.swarm.policy import DEFAULT
-from shoal.core.wire.codec import MAX_BLOCK_BYTES
 from shoal.core.wire.messages import Block, Have, Join
 from shoal.testing.conformance_store import Sample
 from unit.agent.driving import FakeOrigin, SlowPartial, turns, until
@@ -29,7 +28,8 @@ from unit.agent.members import Member, read_all, site
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
-SAMPLE = Sample(3 * MIB + 17)
+BLOCK_BYTES = 256 * KIB  # half a piece
+SAMPLE = Sample(6 * MIB + 17)
 SPEC = SAMPLE.spec
 PIECE = SPEC.piece_bytes
 LENGTH = SPEC.length_bytes
@@ -304,7 +304,7 @@ class Pieces:
         return sorted(self.node.swarm.exchanges[SPEC.tag].neighbours[peer].asked)
 
     def begin_block(
-        self, piece: int, at: int, *, peer: PeerId = PEER, length: int = MAX_BLOCK_BYTES
+        self, piece: int, at: int, *, peer: PeerId = PEER, length: int = BLOCK_BYTES
     ) -> tuple[Block, memoryview | None]:
         """Let a block's head arrive."""
         block = Block(SPEC.tag, piece, at, length, SAMPLE.hash(piece))
@@ -312,7 +312,7 @@ class Pieces:
 
     def block(self, piece: int, at: int, *, peer: PeerId = PEER, wrong: bool = False) -> None:
         """Let a whole block arrive."""
-        length = min(MAX_BLOCK_BYTES, SPEC.size(piece) - at)
+        length = min(BLOCK_BYTES, SPEC.size(piece) - at)
         block, place = self.begin_block(piece, at, peer=peer, length=length)
         assert place is not None
         place[:] = bytes(length) if wrong else SAMPLE.piece(piece)[at : at + length]
@@ -320,7 +320,7 @@ class Pieces:
 
     def piece(self, piece: int, *, peer: PeerId = PEER, wrong: bool = False) -> None:
         """Let a whole piece arrive."""
-        for at in range(0, SPEC.size(piece), MAX_BLOCK_BYTES):
+        for at in range(0, SPEC.size(piece), BLOCK_BYTES):
             self.block(piece, at, peer=peer, wrong=wrong)
 
     @property
@@ -367,7 +367,7 @@ async def test_bytes_that_nobody_asked_for_are_passed_over(pieces: Pieces) -> No
 
 
 async def test_a_piece_joined_in_the_middle_is_passed_over(pieces: Pieces) -> None:
-    pieces.block(pieces.asked()[0], MAX_BLOCK_BYTES)
+    pieces.block(pieces.asked()[0], BLOCK_BYTES)
     assert pieces.transfer.hashes == {}
 
 
@@ -417,12 +417,12 @@ async def test_a_stalled_peer_is_overtaken_and_its_late_bytes_harm_nobody(
     pieces.node.swarm.exchanges[SPEC.tag].ask(piece, NEXT_PEER, 0.0)  # as when it hedges
     block, place = pieces.begin_block(piece, 0, peer=NEXT_PEER)
     assert place is not None
-    place[:] = SAMPLE.piece(piece)[:MAX_BLOCK_BYTES]
-    late_place[:] = b"x" * MAX_BLOCK_BYTES  # the link is still in the middle of that block
+    place[:] = SAMPLE.piece(piece)[:BLOCK_BYTES]
+    late_place[:] = b"x" * BLOCK_BYTES  # the link is still in the middle of that block
     pieces.node.block_arrived(NEXT_PEER, block)
     pieces.node.block_arrived(PEER, late)
-    pieces.block(piece, MAX_BLOCK_BYTES)  # the rest from the slow one is passed over
-    pieces.block(piece, MAX_BLOCK_BYTES, peer=NEXT_PEER)
+    pieces.block(piece, BLOCK_BYTES)  # the rest from the slow one is passed over
+    pieces.block(piece, BLOCK_BYTES, peer=NEXT_PEER)
     assert pieces.transfer.hashes == {piece: SAMPLE.hash(piece)}
     assert pieces.transfer.suppliers == {piece: NEXT_PEER}
     assert pieces.member.count("shoal_pieces_failed_total", reason="hash") == 0
@@ -437,7 +437,7 @@ async def test_without_buffers_a_peer_waits_until_there_is_one(
     piece, waiting = pieces.asked()[0], pieces.asked(NEXT_PEER)[0]
     pieces.block(piece, 0)
     assert pieces.begin_block(waiting, 0, peer=NEXT_PEER)[1] is None
-    pieces.block(piece, MAX_BLOCK_BYTES)
+    pieces.block(piece, BLOCK_BYTES)
     await turns()
     assert resumed == [None]
     pieces.piece(waiting, peer=NEXT_PEER)
@@ -465,7 +465,7 @@ async def test_a_blob_comes_through_with_a_single_buffer_for_all_its_peers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pieces_module, "SEGMENTS_MOST", 1)
-    monkeypatch.setattr(pieces_module, "SEGMENT_BYTES", MAX_BLOCK_BYTES)
+    monkeypatch.setattr(pieces_module, "SEGMENT_BYTES", BLOCK_BYTES)
     origin = registry()
     async with site(ONE, OTHER, THIRD, origin=origin) as (one, other, third):
         await connected(one, other, third)

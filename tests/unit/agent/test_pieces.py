@@ -25,14 +25,14 @@ from shoal.agent.pieces import (
 from shoal.agent.workers import Workers
 from shoal.core.blob import KIB
 from shoal.core.errors import PeerFault, StoreFull
-from shoal.core.wire.codec import MAX_BLOCK_BYTES
 from shoal.core.wire.messages import Block
 from shoal.testing.conformance_store import Sample
 from unit.agent.driving import SlowPartial, slow_partial, threads_only, until
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
-SAMPLE = Sample(600 * KIB)  # pieces of 256 KiB, and a short one
+BLOCK_BYTES = 256 * KIB  # half a piece
+SAMPLE = Sample(1200 * KIB)  # pieces of 512 KiB, and a short one
 
 
 @pytest.fixture(params=["loop", "threads"])
@@ -308,7 +308,7 @@ class Arriving:
         place[:] = SAMPLE.piece(self.writing.piece)[offset : offset + length]
         return self.incoming.arrived(block)
 
-    def receive_all(self, *, block_bytes: int = MAX_BLOCK_BYTES) -> None:
+    def receive_all(self, *, block_bytes: int = BLOCK_BYTES) -> None:
         """Let the rest of the piece arrive."""
         size = SAMPLE.spec.size(self.writing.piece)
         for at in range(0, size, block_bytes):
@@ -329,7 +329,7 @@ def arriving(workers: Workers, *, piece: int = 1, is_open: bool = True) -> Itera
 async def test_blocks_become_a_piece(
     either: Workers, piece: int, segment_blocks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pieces_module, "SEGMENT_BYTES", segment_blocks * MAX_BLOCK_BYTES)
+    monkeypatch.setattr(pieces_module, "SEGMENT_BYTES", segment_blocks * BLOCK_BYTES)
     with arriving(either, piece=piece) as it:
         it.receive_all()
         await until(lambda: it.writing.ended.is_told)
@@ -340,10 +340,10 @@ async def test_blocks_become_a_piece(
 @pytest.mark.parametrize(
     ("offset", "length"),
     [
-        (0, MAX_BLOCK_BYTES),  # again
-        (MAX_BLOCK_BYTES + 1, 10),  # a gap
-        (2 * MAX_BLOCK_BYTES, 10),  # beyond the end
-        (MAX_BLOCK_BYTES, MAX_BLOCK_BYTES + 1),  # longer than the piece
+        (0, BLOCK_BYTES),  # again
+        (BLOCK_BYTES + 1, 10),  # a gap
+        (2 * BLOCK_BYTES, 10),  # beyond the end
+        (BLOCK_BYTES, BLOCK_BYTES + 1),  # longer than the piece
         (2**32 - 1, 10),
     ],
 )
@@ -351,8 +351,8 @@ async def test_blocks_come_in_order_or_not_at_all(
     either: Workers, offset: int, length: int
 ) -> None:
     with arriving(either) as it:
-        it.receive(0, MAX_BLOCK_BYTES)
-        with pytest.raises(PeerFault, match=f"does not continue piece 1 at {MAX_BLOCK_BYTES}"):
+        it.receive(0, BLOCK_BYTES)
+        with pytest.raises(PeerFault, match=f"does not continue piece 1 at {BLOCK_BYTES}"):
             it.incoming.place(it.block(offset, length))
         it.incoming.abandon(GONE)
 
@@ -360,12 +360,12 @@ async def test_blocks_come_in_order_or_not_at_all(
 async def test_a_block_may_not_cross_a_buffer(
     either: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pieces_module, "SEGMENT_BYTES", MAX_BLOCK_BYTES)
+    monkeypatch.setattr(pieces_module, "SEGMENT_BYTES", BLOCK_BYTES)
     with arriving(either) as it:
         it.receive(0, 100)
         with pytest.raises(PeerFault):
-            it.incoming.place(it.block(100, MAX_BLOCK_BYTES))
-        it.receive(100, MAX_BLOCK_BYTES - 100)
+            it.incoming.place(it.block(100, BLOCK_BYTES))
+        it.receive(100, BLOCK_BYTES - 100)
         it.incoming.abandon(GONE)
         await until(lambda: it.writing.ended.is_told)
 
@@ -401,7 +401,7 @@ async def test_every_buffer_comes_back_when_a_piece_ends_early(
 ) -> None:
     with arriving(either) as it:
         if blocks:
-            it.receive(0, MAX_BLOCK_BYTES)
+            it.receive(0, BLOCK_BYTES)
         end(it)
         assert it.segments.out == 0
         assert it.writing.ended.told[0][0] is None

@@ -34,7 +34,7 @@ from unit.agent.driving import (
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
-SAMPLE = Sample(1100 * KIB)  # four pieces of 256 KiB and a short one
+SAMPLE = Sample(2200 * KIB)  # four pieces of 512 KiB and a short one
 SPEC = SAMPLE.spec
 PIECE = SPEC.piece_bytes
 TAG = SPEC.tag
@@ -178,7 +178,7 @@ async def test_a_piece_that_a_peer_is_sending_is_left_to_it() -> None:
 
 async def test_a_run_whose_piece_is_overtaken_goes_on_with_the_next() -> None:
     async with fetching() as it:
-        it.origin.hold_from = 300 * KIB  # in the second piece
+        it.origin.hold_from = 600 * KIB  # in the second piece
         it.runs.begin(it.transfer, 0, 3)
         await until(lambda: 1 in it.transfer.writers)
         await until(lambda: it.pieces() == {0})
@@ -195,8 +195,7 @@ async def test_progress_is_told_within_a_long_piece(monkeypatch: pytest.MonkeyPa
         it.runs.begin(it.transfer, 1, 1)
         await it.end()
         assert it.told == [
-            on.PieceProgressed(TAG, 1, REGISTRY),
-            on.PieceProgressed(TAG, 1, REGISTRY),
+            *[on.PieceProgressed(TAG, 1, REGISTRY)] * (SAMPLE.spec.size(1) // CHUNK_BYTES),
             on.PieceStored(TAG, 1, REGISTRY),
             on.RegistryEnded(TAG, 1),
         ]

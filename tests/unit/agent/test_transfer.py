@@ -23,7 +23,7 @@ from unit.agent.driving import descriptors, turns, until
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
-SAMPLE = Sample(1100 * KIB)  # four pieces of 256 KiB and a short one
+SAMPLE = Sample(2200 * KIB)  # four pieces of 512 KiB and a short one
 PIECE = SAMPLE.spec.piece_bytes
 LENGTH = SAMPLE.spec.length_bytes
 PEER = PeerId("127.0.0.9:1")

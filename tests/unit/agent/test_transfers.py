@@ -11,7 +11,7 @@ import pytest
 from shoal.adapters.store.base import PartialBlob, StoredBlob
 from shoal.adapters.store.memory import MemoryStore
 from shoal.agent.transfer import StoredReader
-from shoal.core.blob import KIB, BlobSpec
+from shoal.core.blob import KIB, MIN_PIECE_BYTES, BlobSpec
 from shoal.core.errors import OriginError, StoreError, StoreFull, TransferFailed
 from shoal.core.peer import PeerId
 from shoal.core.swarm import events as on
@@ -104,7 +104,7 @@ async def test_where_bytes_came_from_is_told_while_they_come() -> None:
         reader.close()
 
 
-@pytest.mark.parametrize("length", [0, 1, 256 * KIB, 256 * KIB + 1])
+@pytest.mark.parametrize("length", [0, 1, MIN_PIECE_BYTES, MIN_PIECE_BYTES + 1])
 async def test_blobs_of_every_shape_are_served(length: int) -> None:
     sample = Sample(length, algorithm="sha512")
     async with site(HOST, origin=registry(sample)) as (member,):

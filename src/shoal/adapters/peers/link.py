@@ -1,9 +1,10 @@
 """One connection to a peer: messages both ways, and piece bytes that never become Python objects.
 
-Control messages go before the next block of a piece, so that they wait for 128 KiB at most. Bytes
-of a piece leave by sendfile and arrive by recv_into the buffer that the handler names. asyncio's
-own transports are not used: its sendfile stops reading from the connection until it is done, and
-two peers that send to each other would wait for each other for ever.
+Control messages go before the next block of a piece; blocks are as long as the connection is fast,
+so that a message waits for some hundredths of a second at most, and a fast link is not busy with
+heads. Bytes of a piece leave by sendfile and arrive by recv_into the buffer that the handler names.
+asyncio's own transports are not used: its sendfile stops reading from the connection until it is
+done, and two peers that send to each other would wait for each other for ever.
 """
 
 import asyncio
@@ -17,26 +18,32 @@ from typing import TYPE_CHECKING, Protocol
 
 from shoal.core.blob import BlobTag
 from shoal.core.errors import PeerFault
-from shoal.core.wire.codec import MAX_BLOCK_BYTES, FrameReader, encode
+from shoal.core.wire.block_length import BlockLength
+from shoal.core.wire.codec import FrameReader, encode
 from shoal.core.wire.messages import Block, Message
 
 if TYPE_CHECKING:
     from shoal.core.peer import PeerId
 
-# What the kernel may hold unsent of a connection. Small, so that a control message is not queued
-# behind megabytes; two blocks, so that the link never idles while Python looks elsewhere.
-UNSENT_BYTES = 2 * MAX_BLOCK_BYTES
-# Bytes that one wake-up may send before other connections get their turn.
-TURN_BYTES = 4 * MAX_BLOCK_BYTES
-# On a link that is not slow the kernel wakes us only for so much of a block: half the wake-ups,
-# each of which costs more than copying the bytes. Slower than that, every byte must show.
-WAKE_BYTES = 64 * 1024
-QUICK_BLOCK_S = 0.5
+# Blocks that the kernel may hold unsent of a connection. Few, so that a control message is not
+# queued behind megabytes; two, so that the link never idles while Python looks elsewhere.
+UNSENT_BLOCKS = 2
+# Blocks that one wake-up may send before other connections get their turn.
+TURN_BLOCKS = 4
+# The kernel wakes us only for what came in so long at the last block's rate, for no more than
+# WAKE_BYTES, or for the block's end: a wake-up costs more than copying the bytes. Where that is
+# less than WAKE_LEAST_BYTES every byte must show, or a slow peer would look like a silent one.
+WAKE_S = 0.1
+WAKE_BYTES = 256 * 1024
+WAKE_LEAST_BYTES = 16 * 1024
 CONTROL_QUEUE_BYTES_MOST = 4 * 1024 * 1024
 
 # Control bytes land here first; parsing is synchronous, so all connections share it.
 _scratch = bytearray(64 * 1024)
 _scratch_view = memoryview(_scratch)
+# What comes after a block goes there too; no more than this, for the next block's bytes, which are
+# copied once more if they are read together with its head.
+_after_block = _scratch_view[:4096]
 
 
 class Handler(Protocol):
@@ -106,7 +113,9 @@ class Link:
         self._filled = 0
         self._wake_bytes = 1
         self._block_began_s = 0.0
-        self._quick = False
+        self._wake_most_bytes = 1
+        self._block_length = BlockLength()
+        self._head_sent_s = 0.0
         self._control: deque[bytes] = deque()
         self._control_bytes = 0
         self._uploads: deque[PieceUpload] = deque()
@@ -117,8 +126,7 @@ class Link:
         self.closed = False
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with suppress(OSError):  # a kernel without it only queues more
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+        self._fit_queue()
         self.heard_s = self.spoke_s = self._loop.time()
         self._loop.add_reader(sock.fileno(), self._readable)
 
@@ -170,7 +178,7 @@ class Link:
         It also was if the link was closed meanwhile.
         """
         try:
-            turn = TURN_BYTES
+            turn = TURN_BLOCKS * self._block_length.bytes
             while turn > 0:
                 sent = self._write_some()
                 if sent < 0:
@@ -201,13 +209,14 @@ class Link:
             return 0
         if self._uploads:
             upload = self._uploads[0]
-            length = min(MAX_BLOCK_BYTES, upload.size - upload.sent)
+            length = self._block_length.next(sent=upload.sent, size=upload.size)
             block = Block(upload.tag, upload.piece, upload.sent, length, upload.piece_hash)
             head = encode(block)
             # MSG_MORE lets the kernel put the head into the same segment as the bytes.
             sent = self._sock.send(head, socket.MSG_MORE)
             self._rest = memoryview(head)[sent:] if sent < len(head) else None
             self._body_left = length
+            self._head_sent_s = self._loop.time()
             return sent
         return -1
 
@@ -220,17 +229,25 @@ class Link:
             raise OSError(f"piece {upload.piece}: the file ends before the piece does")
         upload.sent += sent
         self._body_left -= sent
+        if not self._body_left and self._block_length.took(self._loop.time() - self._head_sent_s):
+            self._fit_queue()
         if upload.sent == upload.size:
             self._uploads.popleft()
             upload.end(True)
         return sent
+
+    def _fit_queue(self) -> None:
+        """Let the kernel hold as many blocks as it should."""
+        with suppress(OSError):  # a kernel without it only queues more
+            unsent_bytes = UNSENT_BLOCKS * self._block_length.bytes
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, unsent_bytes)
 
     # --- in -----------------------------------------------------------------------------------
 
     def _readable(self) -> None:
         try:
             if self._body is not None:
-                count, _, _, _ = self._sock.recvmsg_into([self._body[self._filled :], _scratch])
+                count, _, _, _ = self._sock.recvmsg_into([self._body[self._filled :], _after_block])
             else:
                 count = self._sock.recv_into(_scratch)
             if count == 0:
@@ -250,8 +267,8 @@ class Link:
     def _set_wake(self) -> None:
         """Tell the kernel how many bytes are worth a wake-up."""
         wake_bytes = 1
-        if self._body is not None and self._quick:
-            wake_bytes = min(WAKE_BYTES, len(self._body) - self._filled)
+        if self._body is not None:
+            wake_bytes = min(self._wake_most_bytes, len(self._body) - self._filled)
         if wake_bytes != self._wake_bytes and not self.closed:
             self._wake_bytes = wake_bytes
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wake_bytes)
@@ -303,8 +320,10 @@ class Link:
     def _body_ends(self) -> None:
         block = self._block
         self._block = self._body = None
-        self._quick = self.heard_s - self._block_began_s < QUICK_BLOCK_S
         if block is not None:
+            seconds = max(self.heard_s - self._block_began_s, WAKE_S / 100)
+            wake_bytes = min(WAKE_BYTES, int(block.length / seconds * WAKE_S))
+            self._wake_most_bytes = wake_bytes if wake_bytes >= WAKE_LEAST_BYTES else 1
             self._handler.block_arrived(self, block)
 
     def resume_reading(self) -> None:

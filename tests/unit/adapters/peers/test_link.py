@@ -8,10 +8,11 @@ import struct
 import pytest
 
 from shoal.adapters.peers import link as link_module
-from shoal.adapters.peers.link import TURN_BYTES, Link
+from shoal.adapters.peers.link import TURN_BLOCKS, Link
 from shoal.core.blob import KIB, MIB
 from shoal.core.errors import PeerFault
 from shoal.core.peer import PeerId
+from shoal.core.wire.block_length import FIRST_BLOCK_BYTES, LEAST_BLOCK_BYTES, LONG_S
 from shoal.core.wire.codec import HEAD, MAX_BLOCK_BYTES, MAX_FRAME_BYTES, encode
 from shoal.core.wire.messages import Block, Hello, Message, Ping
 from unit.adapters.peers.ends import (
@@ -80,7 +81,8 @@ async def test_a_piece_of_several_blocks_arrives_byte_for_byte(offset: int) -> N
         assert outgoing.ended == [True]
         blocks = [block for block in right_ear.heard if isinstance(block, Block)]
         assert {(block.tag, block.piece_hash) for block in blocks} == {(TAG, HASH)}
-        assert max(block.length for block in blocks) == MAX_BLOCK_BYTES
+        assert len(blocks) > 1
+        assert blocks[0].length == FIRST_BLOCK_BYTES
 
 
 async def test_pieces_go_one_after_the_other() -> None:
@@ -94,18 +96,48 @@ async def test_pieces_go_one_after_the_other() -> None:
         assert [out.ended for out in outgoing] == [[True]] * 4
 
 
+async def test_blocks_grow_while_they_leave_quickly_and_none_crosses_the_longest() -> None:
+    out = Outgoing(os.urandom(20 * MIB))
+    async with two_links() as (left, _, _, right_ear):
+        left.send_piece(out.upload())
+        await until(lambda: len(right_ear.pieces.get(0, b"")) == 20 * MIB)
+        assert right_ear.pieces[0] == out.data
+        blocks = [block for block in right_ear.heard if isinstance(block, Block)]
+        assert max(block.length for block in blocks) > FIRST_BLOCK_BYTES
+        for block in blocks:
+            last = block.offset + block.length - 1
+            assert block.offset // MAX_BLOCK_BYTES == last // MAX_BLOCK_BYTES
+
+
+async def test_blocks_to_a_slow_reader_get_short() -> None:
+    out = Outgoing(bytes(64 * MIB))
+    async with link_and_stranger() as (link, _, stranger):
+        link.send_piece(out.upload())
+        stream = b""
+        blocks: list[Block] = []
+        while len(stream) < 24 * MIB:
+            await asyncio.sleep(1.5 * LONG_S)  # in which it takes less than a block
+            stream += stranger.recv(MIB // 4)
+            blocks = [part for part in cut(stream) if isinstance(part, Block)]
+            if blocks and blocks[-1].length == LEAST_BLOCK_BYTES:
+                return
+        pytest.fail(f"blocks are still {blocks[-1:]}")
+
+
 async def test_a_message_overtakes_the_pieces_that_wait_at_the_next_block() -> None:
     pieces = [Outgoing(bytes(2 * MIB)) for _ in range(2)]
     async with link_and_stranger() as (link, _, stranger):
         for piece, out in enumerate(pieces):
             link.send_piece(out.upload(piece))
         await until(lambda: link.sent_bytes > 0)
-        assert link.sent_bytes <= TURN_BYTES + MAX_BLOCK_BYTES + KIB, "others have their turn"
-        begun = -(-link.sent_bytes // MAX_BLOCK_BYTES)  # blocks that are, or may be, under way
+        most = (TURN_BLOCKS + 1) * FIRST_BLOCK_BYTES + KIB
+        assert link.sent_bytes <= most, "others have their turn"
+        begun = -(-link.sent_bytes // FIRST_BLOCK_BYTES)  # blocks that are, or may be, under way
         link.send(have(5))
         messages = cut(await _everything(stranger, link))
         assert messages.index(have(5)) <= begun
-        assert len(messages) == 2 * 2 * MIB // MAX_BLOCK_BYTES + 1
+        sizes = [message.length for message in messages if isinstance(message, Block)]
+        assert sum(sizes) == 2 * 2 * MIB
 
 
 async def _everything(stranger: socket.socket, link: Link) -> bytes:

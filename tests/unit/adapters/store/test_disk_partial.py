@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from shoal.adapters.store import disk_partial
 from shoal.adapters.store.disk import DiskStore
 from shoal.adapters.store.layout import Layout
-from shoal.core.blob import KIB
+from shoal.core.blob import MIN_PIECE_BYTES
 from shoal.core.errors import StoreError
 from shoal.testing.conformance_store import Sample
 
-SAMPLE = Sample(5 * 256 * KIB + 100)
+SAMPLE = Sample(5 * MIN_PIECE_BYTES + 100)
 
 
 def open_store(root: Path) -> DiskStore:

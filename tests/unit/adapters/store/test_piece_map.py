@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoal.adapters.store.piece_map import PieceMap, check_hash, read_spec
-from shoal.core.blob import KIB, BlobSpec, ContentKind
+from shoal.core.blob import MIN_PIECE_BYTES, BlobSpec, ContentKind
 from shoal.core.digest import Digest
 from shoal.core.errors import BadInput, StoreError
 
-SPEC = BlobSpec("registry.example:5000", Digest.parse("sha256:" + "1" * 64), 5 * 256 * KIB + 1)
+SPEC = BlobSpec(
+    "registry.example:5000", Digest.parse("sha256:" + "1" * 64), 5 * MIN_PIECE_BYTES + 1
+)
 HASHES = {piece: bytes([piece + 1]) * 32 for piece in range(SPEC.pieces)}
 
 

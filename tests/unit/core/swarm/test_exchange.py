@@ -4,6 +4,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from shoal.core.blob import MIN_PIECE_BYTES
 from shoal.core.peer import PeerId
 from shoal.core.swarm.events import REGISTRY
 from shoal.core.swarm.exchange import FETCHES_MOST, Exchange
@@ -32,11 +33,11 @@ def test_a_blob_is_complete_when_no_piece_is_missing() -> None:
 
 def test_the_window_begins_with_the_reader_and_ends_with_the_blob() -> None:
     it = exchange(pieces=20)
-    assert it.window(10 * 256 * KIB) == (1 << 10) - 1
+    assert it.window(10 * MIN_PIECE_BYTES) == (1 << 10) - 1
     it.reader_piece = 5
-    assert it.window(10 * 256 * KIB) == (1 << 15) - 1
+    assert it.window(10 * MIN_PIECE_BYTES) == (1 << 15) - 1
     it.reader_piece = 19
-    assert it.window(10 * 256 * KIB) == (1 << 20) - 1
+    assert it.window(10 * MIN_PIECE_BYTES) == (1 << 20) - 1
 
 
 def test_the_window_has_some_pieces_however_long_they_are() -> None:
