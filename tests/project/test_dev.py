@@ -96,6 +96,29 @@ def test_as_root_the_missing_packages_are_installed_and_no_others() -> None:
     assert (done.returncode, done.stdout) == (0, "installing nginx-light\n")
 
 
+@pytest.mark.parametrize("failing", ["tests/unit", "tests", "tests/bed", ""])
+def test_all_tests_run_although_some_fail_and_then_it_fails(tmp_path: Path, failing: str) -> None:
+    venv = tmp_path / "venv"
+    (venv / "bin").mkdir(parents=True)
+    python = venv / "bin" / "python"
+    executable(
+        python, f'#!/bin/sh\nfor last; do :; done\necho "ran $last"\n[ $last != "{failing}" ]\n'
+    )
+    script = (ROOT / "dev").read_text().replace("readonly VENV=.venv", f"readonly VENV={venv}")
+    copy = tmp_path / "dev"
+    executable(copy, script)
+    done = subprocess.run(
+        ["bash", "-c", f"source {copy}\ntest_all"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert sorted(done.stdout.splitlines()) == ["ran tests", "ran tests/bed", "ran tests/unit"]
+    assert done.stdout.endswith("ran tests/bed\n")
+    assert done.returncode == (1 if failing else 0)
+
+
 def test_root_without_a_package_manager_is_told_what_to_install() -> None:
     done = function(
         "is_root() { true; }; have() { [[ $1 != apt-get && $1 != tc ]]; }; setup_packages"
