@@ -196,3 +196,38 @@ def test_wrong_bytes_with_the_hash_that_they_have_cost_one_attempt_and_their_sen
     assert CriPull(node, pushed).seconds() < MOST_S
     assert site.heard("asked", Lie.WRONG_BYTES) == asked
     assert pushed.copies < 1.01
+
+
+def test_nodes_that_passed_on_a_liars_bytes_do_not_ban_each_other(
+    bed: Bed,
+    fresh_image: FreshImages,
+    liars: Callable[[Sequence[Lie]], Liars],
+    slow: Callable[[str, str], None],
+) -> None:
+    site = liars([Lie.WRONG_BYTES])
+    pushed = fresh_image(
+        layer_bytes=(12 << 20,), fits=lambda image: site.tracker(image) == peer_id(site.honest[1])
+    )
+    site.start({Lie.WRONG_BYTES: pushed})
+    slow(bed.nodes[-1].name, "50mbit")  # so that the others pass on what each has of it
+    for pull in [Fetch(node, pushed) for node in site.honest]:
+        pull.failed()
+    assert until(
+        lambda: all(Fetch(node, pushed).failed() == "" for node in site.honest), timeout_s=60
+    )
+    for node in site.honest:
+        log = node.agent.service.log.read_text().splitlines()
+        named = [line for line in log if "peer_sent_wrong_bytes" in line]
+        assert all(site.name(Lie.WRONG_BYTES) in line for line in named), named
+    assert pushed.copies < 2.1
+
+
+@pytest.mark.parametrize("lie", [Lie.WRONG_OFFSET, Lie.CUT])
+def test_a_tracker_that_breaks_the_protocol_is_not_dialed_again_and_again(
+    bed: Bed, fresh_image: FreshImages, liars: Callable[[Sequence[Lie]], Liars], lie: Lie
+) -> None:
+    site = liars([lie])
+    pushed = fresh_image(layer_bytes=(LAYER_BYTES,), fits=site.tracked_by(lie))
+    site.start({lie: pushed})
+    pull_all(site, {lie: pushed})
+    assert site.heard("lost", lie) < 20

@@ -9,6 +9,9 @@ SPOILED_MOST = 3  # pieces that fail their check before a peer is left out: one 
 # A connection that stood for so long was good: its end is the first failure of a row. One that
 # breaks sooner goes on with the row, or a peer that breaks each would be dialed without a pause.
 STEADY_S = 10.0
+# Connections in a row that broke sooner, after which a further one is no reason to believe in it: a
+# peer that dials this node as often as it breaks off would be the tracker anew each time.
+BREAKS_MOST = 2
 PEERS_MOST = 65536  # a site's size and more; beyond it the oldest suspicion is forgotten
 
 
@@ -19,6 +22,7 @@ class Suspicion:
     policy: Policy
     until_s: dict[PeerId, float] = field(default_factory=dict)
     failures: dict[PeerId, int] = field(default_factory=dict)
+    breaks: dict[PeerId, int] = field(default_factory=dict)  # of them, connections that broke soon
     stood_s: dict[PeerId, float] = field(default_factory=dict)  # since when it is connected
     spoils: dict[PeerId, int] = field(default_factory=dict)
     bans: set[PeerId] = field(default_factory=set)
@@ -43,6 +47,9 @@ class Suspicion:
             self._forget(next(iter(self.failures)))
         if now_s - self.stood_s.pop(peer, now_s) >= STEADY_S:
             self.failures.pop(peer, None)
+            self.breaks.pop(peer, None)
+        if not dialed:
+            self.breaks[peer] = self.breaks.get(peer, 0) + 1
         failures = self.failures[peer] = min(self.failures.get(peer, 0) + 1, 16)
         first_s = self.policy.unreachable_s if dialed else self.policy.suspect_s
         pause_s = min(first_s * 2 ** (failures - 1), self.policy.suspect_most_s)
@@ -62,10 +69,11 @@ class Suspicion:
         return self.retry_s.get(peer, 0.0) > now_s
 
     def cleared(self, peer: PeerId, *, now_s: float) -> None:
-        """`peer` answers again; a ban stays until its time is over."""
+        """`peer` answers again; a ban stays, and a pause for what it broke again and again."""
         self.known(peer)
         if not self.bans_now(peer, now_s=now_s):
-            self.until_s.pop(peer, None)
+            if self.breaks.get(peer, 0) < BREAKS_MOST:
+                self.until_s.pop(peer, None)
             self.bans.discard(peer)
         if peer in self.failures:
             self.stood_s[peer] = now_s
@@ -82,6 +90,7 @@ class Suspicion:
     def _forget(self, peer: PeerId) -> None:
         self.until_s.pop(peer, None)
         self.failures.pop(peer, None)
+        self.breaks.pop(peer, None)
         self.stood_s.pop(peer, None)
         self.bans.discard(peer)
 

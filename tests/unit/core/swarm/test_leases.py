@@ -131,6 +131,17 @@ def test_a_tracker_whose_connection_broke_and_stands_again_is_the_tracker_still(
     assert said(script.wait(6.0), to="b") == []
 
 
+def test_a_tracker_that_breaks_every_connection_and_comes_back_is_tracker_no_more() -> None:
+    script = connected()
+    script.hear("b", Join(SPEC, 0))
+    for _ in range(2):
+        script.tell(on.PeerLost(A), after_s=0.2)
+        script.connect("a")
+    effects = script.tell(on.PeerLost(A), after_s=0.2) + script.connect("a") + script.wait(2.0)
+    assert not [m for m in said(effects, to="a") if isinstance(m, Announce | LeaseWanted)]
+    assert script.swarm.exchanges[TAG].tracker == B
+
+
 def test_a_tracker_that_comes_back_after_its_successor_leased_is_not_gone_back_to() -> None:
     script = connected()
     script.tell(on.PeerLost(A))

@@ -73,6 +73,28 @@ def test_a_peer_that_breaks_every_connection_is_left_alone_longer_each_time() ->
     assert not suspicion.first(PEER)
 
 
+def test_a_peer_that_breaks_what_it_begins_again_and_again_is_not_cleared_by_a_connection() -> None:
+    suspicion = Suspicion(DEFAULT)
+    held = []
+    for number in range(3):
+        suspicion.cleared(PEER, now_s=number)
+        held.append(suspicion.holds(PEER, now_s=number))
+        suspicion.failed(PEER, now_s=number + 0.1)
+    assert held == [False, False, True]
+    suspicion.cleared(PEER, now_s=3.0)
+    suspicion.failed(PEER, now_s=3.0 + STEADY_S)
+    suspicion.cleared(PEER, now_s=3.1 + STEADY_S)
+    assert not suspicion.holds(PEER, now_s=30.0 + STEADY_S), "it stood for a while"
+
+
+def test_a_peer_that_could_not_be_dialed_for_long_is_cleared_when_it_is_back() -> None:
+    suspicion = Suspicion(DEFAULT)
+    for number in range(5):
+        suspicion.failed(PEER, now_s=10.0 * number, dialed=True)
+    suspicion.cleared(PEER, now_s=50.0)
+    assert not suspicion.holds(PEER, now_s=50.0)
+
+
 def test_one_bad_piece_is_forgiven_but_not_many() -> None:
     suspicion = Suspicion(DEFAULT)
     verdicts = [suspicion.spoiled(PEER) for _ in range(SPOILED_MOST)]
