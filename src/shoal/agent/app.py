@@ -147,6 +147,7 @@ class Agent:
                 metrics=self.metrics,
                 on_give_up=transfers.gave_up,
                 policy=policy,
+                limits=limits,
                 swarm=None
                 if trace is None
                 else stack.enter_context(traced_swarm(trace, me=me, policy=policy)),
@@ -197,7 +198,7 @@ class Agent:
             )
             await front.start()
             self.front_answers = True
-            self._change_on_reload(origin, front, members, limits)
+            self._change_on_reload(origin, front, members, node, limits)
             self.tasks.start(self.reload.run(), name="reload")
             _log.info("agent_ready", extra={"peer": me, "version": __version__})
             await stop.wait()
@@ -207,7 +208,7 @@ class Agent:
         _log.info("agent_stopped")
 
     def _change_on_reload(
-        self, origin: OriginClient, front: Front, members: Members, limits: Limits
+        self, origin: OriginClient, front: Front, members: Members, node: Node, limits: Limits
     ) -> None:
         """Say how the settings that can change while the agent runs do so."""
 
@@ -223,6 +224,7 @@ class Agent:
         def limited(settings: AgentSettings) -> Callable[[], None]:
             def use() -> None:
                 limits.apply(settings.limits)
+                node.limits_changed()
                 front.limit_connections(settings.limits.client_connections)
 
             return use

@@ -17,12 +17,17 @@ class Limits:
         self.upload = Throttle()
         self.download = Throttle()
         self.registry = Throttle()
+        self.peer_connections = 0
+        self.memory_bytes = 0
+        self.apply(LimitsSettings())
 
     def apply(self, settings: LimitsSettings) -> None:
         """Keep to these from now on."""
         self.upload.set(settings.upload_bytes_per_s)
         self.download.set(settings.download_bytes_per_s)
         self.registry.set(settings.registry_bytes_per_s)
+        self.peer_connections = settings.peer_connections
+        self.memory_bytes = settings.memory_bytes
 
     def stop(self) -> None:
         """Set no timers any more."""

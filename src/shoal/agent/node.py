@@ -15,8 +15,18 @@ from random import Random
 from shoal.adapters.peers.link import PieceUpload
 from shoal.adapters.peers.network import PeerNetwork
 from shoal.adapters.telemetry.metrics import Metrics
+from shoal.agent.allowing import Allowing
 from shoal.agent.holdings import Holdings, piece_hash
-from shoal.agent.pieces import GONE, SOURCE_FAULTS, WRONG_HASH, IncomingPiece, PieceWriter, Segments
+from shoal.agent.limits import Limits
+from shoal.agent.pieces import (
+    GONE,
+    SEGMENT_BYTES,
+    SOURCE_FAULTS,
+    WRONG_HASH,
+    IncomingPiece,
+    PieceWriter,
+    Segments,
+)
 from shoal.agent.ports import Origin
 from shoal.agent.registry_runs import RegistryRuns
 from shoal.agent.transfer import Transfer
@@ -29,7 +39,7 @@ from shoal.core.swarm import events as on
 from shoal.core.swarm.policy import DEFAULT, Policy
 from shoal.core.swarm.swarm import Swarm
 from shoal.core.wire.codec import MAX_BLOCK_BYTES
-from shoal.core.wire.messages import Block, Message
+from shoal.core.wire.messages import Allow, Block, Message, Request
 
 _log = logging.getLogger("shoal.agent.node")
 
@@ -51,11 +61,19 @@ class Node:
         on_give_up: Callable[[BlobTag, str], None],
         policy: Policy = DEFAULT,
         seed: int | None = None,
+        limits: Limits | None = None,
         swarm: Swarm | None = None,  # of `me`, with `policy`, where it is a special one
     ) -> None:
         # Not for secrets.
         self.swarm = swarm or Swarm(me=me, rng=Random(seed), policy=policy)  # noqa: S311
-        self.network = PeerNetwork(me=me, owner=self, is_member=self._is_member)
+        self._limits = limits
+        self._allowing: Allowing | None = None  # while the download has a limit
+        self.network = PeerNetwork(
+            me=me,
+            owner=self,
+            is_member=self._is_member,
+            upload=limits.upload if limits is not None else None,
+        )
         self.transfers: dict[BlobTag, Transfer] = {}
         self._holdings = holdings
         self._workers = workers
@@ -71,6 +89,7 @@ class Node:
         self._ticking: asyncio.TimerHandle | None = None
         self._queue: list[on.Event] = []
         self._handling = False
+        self.limits_changed()
 
     def start(self, listeners: Sequence[socket.socket]) -> None:
         """Accept peers on these sockets, and begin to decide."""
@@ -86,6 +105,34 @@ class Node:
         await self.network.stop()
         for incoming in list(self._incoming.values()):
             incoming.abandon(GONE)
+
+    def limits_changed(self) -> None:
+        """The limits are others than before: keep to them from now on; nothing is cut for them."""
+        if (limits := self._limits) is None:
+            return
+        self.network.limit_links(limits.peer_connections)
+        self.network.limit_uploads()
+        limited = limits.upload.rate_bytes_per_s is not None
+        if limited != self.swarm.uploads.by_blob:
+            self.tell(on.UploadsLimited(limited))
+        self._segments.limit(limits.memory_bytes // SEGMENT_BYTES)
+        if limits.download.rate_bytes_per_s is None:
+            if self._allowing is not None:
+                self._allowing = None
+                for peer in self.network.peers():
+                    self._say(peer, Allow(None))
+        elif self._allowing is None:
+            self._allowing = Allowing(limits.download, self._say)
+            for peer in self.network.peers():
+                self._allowing.connected(peer)
+            for tag, exchange in self.swarm.exchanges.items():
+                for peer, neighbour in exchange.neighbours.items():
+                    if neighbour.asked:
+                        self._allowing.asked(peer, tag)
+
+    def _say(self, peer: PeerId, message: Message) -> None:
+        if (link := self.network.link(peer)) is not None:
+            link.send(message)
 
     def _is_member(self, peer: PeerId) -> bool:
         return peer in self.swarm.site.members
@@ -131,8 +178,9 @@ class Node:
     def _do(self, effect: do.Effect) -> None:
         match effect:
             case do.Send(peer, message):
-                if (link := self.network.link(peer)) is not None:
-                    link.send(message)
+                self._say(peer, message)
+                if self._allowing is not None and isinstance(message, Request):
+                    self._allowing.asked(peer, message.tag)
             case do.SendPiece(peer, tag, piece):
                 self._upload(peer, tag, piece)
             case do.FetchFromRegistry(tag, first, count):
@@ -224,11 +272,15 @@ class Node:
     def peer_connected(self, peer: PeerId) -> None:
         """`Owner`: messages may be sent."""
         _log.debug("peer_connected", extra={"peer": peer})
+        if self._allowing is not None:
+            self._allowing.connected(peer)
         self.tell(on.PeerConnected(peer))
 
     def peer_lost(self, peer: PeerId, reason: str, *, failed: bool, refused: bool = False) -> None:
         """`Owner`: the connection is gone, or could not be made."""
         _log.info("peer_lost", extra={"peer": peer, "reason": reason})
+        if self._allowing is not None:
+            self._allowing.lost(peer)
         for key in [key for key in self._incoming if key[0] == peer]:
             self._incoming.pop(key).abandon(GONE)
         self.tell(on.PeerLost(peer, failed, refused))
@@ -293,6 +345,8 @@ class Node:
 
     def block_arrived(self, peer: PeerId, block: Block) -> None:
         """`Owner`: a block's bytes are in their place."""
+        if self._allowing is not None:
+            self._allowing.arrived(peer, block.tag, block.length)
         key = (peer, block.tag, block.piece)
         incoming = self._incoming.get(key)
         if incoming is None:

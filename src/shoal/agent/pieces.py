@@ -19,7 +19,7 @@ from shoal.core.wire.messages import Block
 
 SEGMENT_BYTES = 1 * MIB  # a multiple of the wire's block; one thread job
 STALLED_S = 1.0  # after which another source may write the piece instead
-SEGMENTS_MOST = 48  # of all pieces arriving from peers: 48 MiB
+SEGMENTS_MOST = 48  # of all pieces arriving from peers: 48 MiB, unless limits.memory_bytes differs
 
 
 @dataclass(slots=True)
@@ -29,11 +29,12 @@ class Segments:
     on_free: Callable[[], None]  # a buffer is there again, after `take` had none
     free: list[bytearray] = field(default_factory=list)
     out: int = 0
+    most: int = SEGMENTS_MOST
     _sought: bool = False
 
     def take(self) -> bytearray | None:
         """Return a buffer of SEGMENT_BYTES, or None when all are in use."""
-        if self.out >= SEGMENTS_MOST:
+        if self.out >= self.most:
             self._sought = True
             return None
         self.out += 1
@@ -42,9 +43,17 @@ class Segments:
     def give(self, segment: bytearray) -> None:
         """Return a buffer for reuse."""
         self.out -= 1
-        if len(self.free) < SEGMENTS_MOST // 4:
+        if len(self.free) < self.most // 4:
             self.free.append(segment)
         if self._sought:
+            self._sought = False
+            self.on_free()
+
+    def limit(self, most: int) -> None:
+        """Have so many buffers from now on; those in use stay so."""
+        self.most = most
+        del self.free[most // 4 :]
+        if self._sought and self.out < most:
             self._sought = False
             self.on_free()
 

@@ -15,8 +15,10 @@ from shoal.adapters.store.base import Store
 from shoal.adapters.store.memory import MemoryStore
 from shoal.adapters.telemetry.metrics import Metrics
 from shoal.agent.holdings import Holdings
+from shoal.agent.limits import Limits
 from shoal.agent.node import Node
 from shoal.agent.ports import BlobReader, Origin, OriginGrant
+from shoal.agent.settings import LimitsSettings
 from shoal.agent.transfers import TransferManager
 from shoal.agent.workers import Workers
 from shoal.core.blob import BlobSpec
@@ -41,6 +43,7 @@ class Member:
     most: int
     workers: Workers = field(init=False)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    limits: Limits = field(init=False)
     holdings: Holdings = field(init=False)
     transfers: TransferManager = field(init=False)
     node: Node = field(init=False)
@@ -49,6 +52,7 @@ class Member:
     def __post_init__(self) -> None:
         self.workers = Workers(2)
         metrics = Metrics(self.registry)
+        self.limits = Limits()
         self.holdings = Holdings(self.store, self.folder / f"{self.host}.jsonl")
         self.transfers = TransferManager(
             store=self.store,
@@ -68,6 +72,7 @@ class Member:
             metrics=metrics,
             on_give_up=self.transfers.gave_up,
             policy=self.policy,
+            limits=self.limits,
             seed=1,
         )
         self.transfers.attach(self.node)
@@ -77,10 +82,16 @@ class Member:
         """Stop as the agent does: the transfers, the node, and what they stand on."""
         await self.transfers.stop()
         await self.node.stop()
+        self.limits.stop()
         self.holdings.close()
         self.workers.stop()
         await asyncio.sleep(0)  # what the threads had to tell
         self.store.close()
+
+    def limit(self, **settings: object) -> None:
+        """Have other limits from now on."""
+        self.limits.apply(LimitsSettings.model_validate(settings))
+        self.node.limits_changed()
 
     def count(self, name: str, **labels: str) -> float:
         """Return what a metric shows."""

@@ -62,6 +62,12 @@ def fetched(origin: FakeOrigin) -> int:
     return sum(end - start for _, start, end in origin.asked)
 
 
+def one_buffer(member: Member) -> None:
+    """Leave the node a single buffer for all that peers send."""
+    member.limits.memory_bytes = MIB
+    member.node.limits_changed()
+
+
 async def connected(*members: Member) -> None:
     """Wait until each has a connection to every other."""
     for member in members:
@@ -431,7 +437,7 @@ async def test_a_stalled_peer_is_overtaken_and_its_late_bytes_harm_nobody(
 async def test_without_buffers_a_peer_waits_until_there_is_one(
     pieces: Pieces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pieces_module, "SEGMENTS_MOST", 1)
+    one_buffer(pieces.member)
     resumed: list[None] = []
     monkeypatch.setattr(pieces.node.network, "resume_reading", lambda: resumed.append(None))
     piece, waiting = pieces.asked()[0], pieces.asked(NEXT_PEER)[0]
@@ -464,10 +470,10 @@ async def test_words_about_blobs_that_nobody_knows_are_harmless(pieces: Pieces) 
 async def test_a_blob_comes_through_with_a_single_buffer_for_all_its_peers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pieces_module, "SEGMENTS_MOST", 1)
     monkeypatch.setattr(pieces_module, "SEGMENT_BYTES", BLOCK_BYTES)
     origin = registry()
     async with site(ONE, OTHER, THIRD, origin=origin) as (one, other, third):
+        one_buffer(third)
         await connected(one, other, third)
         await whole(one)
         await whole(other)

@@ -370,11 +370,25 @@ async def test_a_block_may_not_cross_a_buffer(
         await until(lambda: it.writing.ended.is_told)
 
 
+def test_fewer_buffers_are_given_back_and_more_are_told_of() -> None:
+    freed: list[int] = []
+    segments = Segments(on_free=lambda: freed.append(segments.out))
+    taken = [segment for _ in range(8) if (segment := segments.take()) is not None]
+    for segment in taken[2:]:
+        segments.give(segment)
+    segments.limit(2)
+    assert segments.free == []
+    assert segments.take() is None
+    segments.limit(4)
+    assert freed == [2]
+    assert segments.take() is not None
+
+
 async def test_without_a_free_buffer_a_block_has_no_place_until_there_is_one(
-    either: Workers, monkeypatch: pytest.MonkeyPatch
+    either: Workers,
 ) -> None:
-    monkeypatch.setattr(pieces_module, "SEGMENTS_MOST", 1)
     with arriving(either) as it:
+        it.segments.limit(1)
         other = it.segments.take()
         assert other is not None
         block = it.block(0, 100)

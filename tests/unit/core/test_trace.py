@@ -36,6 +36,7 @@ EVENTS: tuple[on.Event, ...] = (
     on.RegistryEnded(SPEC.tag, 0),
     on.RegistryEnded(SPEC.tag, 0, on.RegistryFault.DENIED, retry_after_s=0.1),
     on.UploadEnded(OTHER, SPEC.tag, 3),
+    on.UploadsLimited(True),
     on.PeerLied(OTHER),
     on.Ticked(),
 )

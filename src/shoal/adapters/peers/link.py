@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from shoal.adapters.peers.gate import Gate, UploadPace
 from shoal.core.blob import BlobTag
 from shoal.core.errors import PeerFault
 from shoal.core.wire.block_length import BlockLength
@@ -123,6 +124,7 @@ class Link:
         self._body_left = 0  # bytes of the current block still to be sent
         self._writing = False
         self._paused = False
+        self.gate: Gate | None = None
         self.closed = False
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -152,10 +154,18 @@ class Link:
         self._uploads.append(upload)
         self._want_to_write()
 
+    def gated_by(self, pace: UploadPace | None) -> Gate:
+        """Return the gate that pieces pass from now on: its own, or one that asks `pace`."""
+        if self.gate is None:
+            self.gate = Gate(pace, self._want_to_write)
+        return self.gate
+
     @property
     def waiting(self) -> bool:
-        """Whether anything waits to be sent."""
-        return bool(self._control or self._uploads or self._rest)
+        """Whether anything waits for the connection to be sent."""
+        if self._control or self._rest or self._body_left:
+            return True
+        return bool(self._uploads) and not (self.gate is not None and self.gate.holds)
 
     def _want_to_write(self) -> None:
         """Send now if the kernel takes it, else when it does."""
@@ -210,8 +220,12 @@ class Link:
         if self._uploads:
             upload = self._uploads[0]
             length = self._block_length.next(sent=upload.sent, size=upload.size)
+            if self.gate is not None and not (length := self.gate.room(upload.tag, length)):
+                return -1
             block = Block(upload.tag, upload.piece, upload.sent, length, upload.piece_hash)
             head = encode(block)
+            if self.gate is not None:
+                self.gate.sent(length)
             # MSG_MORE lets the kernel put the head into the same segment as the bytes.
             sent = self._sock.send(head, socket.MSG_MORE)
             self._rest = memoryview(head)[sent:] if sent < len(head) else None
@@ -352,6 +366,8 @@ class Link:
         self._loop.remove_writer(self._sock.fileno())
         self._sock.close()
         self._block = self._body = None
+        if self.gate is not None:
+            self.gate.close()
         uploads = list(self._uploads)
         self._uploads.clear()
         self._handler.link_lost(self, reason)

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
+from shoal.adapters.peers.gate import UploadPace
 from shoal.adapters.peers.link import Link
 from shoal.core.endpoint import Endpoint, normal_host
 from shoal.core.peer import PeerId
-from shoal.core.wire.messages import PROTOCOL, Block, Hello, Message, Ping
+from shoal.core.wire.messages import PROTOCOL, Allow, Block, Hello, Message, Ping
 
 _log = logging.getLogger("shoal.adapters.peers")
 
@@ -19,6 +20,7 @@ HELLO_TIMEOUT_S = 3.0
 PING_AFTER_S = 1.0  # of saying nothing
 SILENT_AFTER_S = 4.0  # of hearing nothing: a peer that lives says Ping every second
 LINKS_MOST = 1024
+KEPT_SHARE = 8  # of these, one in so many
 NO_HELLO = "no Hello"
 ACCEPT_PAUSE_S = 1.0  # as asyncio's own servers pause
 
@@ -59,6 +61,7 @@ class PeerNetwork:
         me: PeerId,
         owner: Owner,
         is_member: Callable[[PeerId], bool],
+        upload: UploadPace | None = None,
     ) -> None:
         """Prepare; `start` begins to accept.
 
@@ -66,10 +69,13 @@ class PeerNetwork:
             me: this node's name, the address that its peers dial.
             owner: whoever decides.
             is_member: whether a name belongs to the site; others are refused.
+            upload: what all pieces that are sent are kept to, when it has a rate.
         """
         self.me = me
         self._owner = owner
         self._is_member = is_member
+        self._upload = upload
+        self._links_most = LINKS_MOST
         self._listeners: list[socket.socket] = []
         self._links: dict[PeerId, Link] = {}
         self._greeting: dict[Link, PeerId | None] = {}  # value: the peer that was dialed
@@ -112,6 +118,19 @@ class PeerNetwork:
         for link in [*self._links.values(), *self._greeting]:
             link.close("this node stops")
 
+    def limit_links(self, most: int) -> None:
+        """Have so many connections at once from now on; none is cut for it."""
+        self._links_most = most
+
+    def limit_uploads(self) -> None:
+        """What is sent has a rate now, or another one."""
+        for link in [*self._links.values(), *self._greeting]:
+            self._gate(link)
+
+    def _gate(self, link: Link) -> None:
+        if self._upload is not None and self._upload.rate_bytes_per_s is not None:
+            link.gated_by(self._upload)
+
     # --- connecting ---------------------------------------------------------------------------
 
     def _accept(self, listener: socket.socket) -> None:
@@ -127,7 +146,10 @@ class PeerNetwork:
             loop.remove_reader(listener.fileno())
             loop.call_later(ACCEPT_PAUSE_S, self._listen_again, listener)
             return
-        if len(self._links) + len(self._greeting) >= LINKS_MOST:
+        # Some are kept for peers that this node wants. Who is refused sees it end without a word,
+        # which is no fault of this node's to him.
+        kept = self._links_most // KEPT_SHARE
+        if len(self._links) + len(self._greeting) >= self._links_most - kept:
             self.refused += 1
             sock.close()
             return
@@ -140,6 +162,11 @@ class PeerNetwork:
     def connect(self, peer: PeerId) -> None:
         """Dial `peer`; the owner hears `peer_connected` or `peer_lost`."""
         if peer in self._dials or self._stopped:
+            return
+        if len(self._links) + len(self._greeting) + len(self._dials) >= self._links_most:
+            self._owner.peer_lost(
+                peer, f"{self._links_most} connections are open already", failed=True, refused=True
+            )
             return
         task = asyncio.get_running_loop().create_task(self._dial(peer), name=f"dial {peer}")
         self._dials[peer] = task  # held here until done
@@ -170,6 +197,7 @@ class PeerNetwork:
         # Who dialed speaks first and is answered only when it is taken: so neither end believes
         # in a connection that the other has refused.
         self._greeting[link] = dialed
+        self._gate(link)
         if dialed is not None:
             link.send(Hello(self.me))
 
@@ -211,7 +239,9 @@ class PeerNetwork:
     def message_arrived(self, link: Link, message: Message) -> None:
         """`Handler`: a message came."""
         if link.peer is not None:
-            if not isinstance(message, Ping):
+            if isinstance(message, Allow):
+                link.gated_by(self._upload).allow(message.more_bytes)
+            elif not isinstance(message, Ping):
                 self._owner.message_arrived(link.peer, message)
         elif isinstance(message, Hello) and link in self._greeting:
             self._hello_arrived(link, message)
@@ -244,6 +274,10 @@ class PeerNetwork:
             self._owner.peer_lost(link.peer, reason, failed=not self._stopped)
 
     # --- what the owner asks for --------------------------------------------------------------
+
+    def peers(self) -> list[PeerId]:
+        """Return the peers that a connection stands with."""
+        return list(self._links)
 
     def link(self, peer: PeerId) -> Link | None:
         """Return the connection to `peer`, if it stands."""

@@ -162,6 +162,13 @@ class Ticked:
     """Time passed; the driver sends one every `Swarm.tick_s`."""
 
 
+@dataclass(frozen=True, slots=True)
+class UploadsLimited:
+    """What this node sends has a rate now, to be shared evenly by blobs; or has none any more."""
+
+    limited: bool
+
+
 Event = (
     MembersChanged
     | PeerConnected
@@ -178,6 +185,7 @@ Event = (
     | PieceSpoiled
     | RegistryEnded
     | UploadEnded
+    | UploadsLimited
     | PeerLied
     | Ticked
 )

@@ -72,6 +72,7 @@ class Swarm:
             on.PieceSpoiled: self.arrivals.spoiled,
             on.RegistryEnded: self._registry_ended,
             on.UploadEnded: self.neighbours.upload_ended,
+            on.UploadsLimited: self.uploads.limited,
             on.PeerLied: lambda event: self.site.leave_out(
                 event.peer, "sent pieces of another blob"
             ),

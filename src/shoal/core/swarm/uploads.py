@@ -1,10 +1,11 @@
 """Whom to serve next: few pieces at once, turns taken by peer."""
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from shoal.core.blob import BlobTag
 from shoal.core.peer import PeerId
+from shoal.core.swarm.events import UploadsLimited
 from shoal.core.swarm.policy import Policy
 
 
@@ -20,6 +21,11 @@ class Uploads:
     queues: dict[PeerId, deque[tuple[BlobTag, int]]] = field(default_factory=dict)
     sending: set[tuple[PeerId, BlobTag, int]] = field(default_factory=set)
     queued: int = 0
+    by_blob: bool = False  # blobs take turns before peers do: while there is a rate to share
+
+    def limited(self, event: UploadsLimited) -> None:
+        """There is a rate to share by blobs now, or none any more."""
+        self.by_blob = event.limited
 
     def ask(self, peer: PeerId, tag: BlobTag, piece: int) -> bool:
         """Queue a request; return False if it is refused for want of room."""
@@ -71,16 +77,28 @@ class Uploads:
         # Insertion order is the order of turns: who was served goes to the end. A peer that is
         # being served waits while another has nothing, so that no link is left idle.
         busy = {upload[0] for upload in self.sending}
-        peer = next((p for p in self.queues if p not in busy), None)
-        if peer is None:
-            peer = next(iter(self.queues))
+        if self.by_blob:
+            peer, at = self._fairest(busy)
+        else:
+            peer = next((p for p in self.queues if p not in busy), None) or next(iter(self.queues))
+            at = 0
         queue = self.queues.pop(peer)
-        tag, piece = queue.popleft()
+        tag, piece = queue[at]
+        del queue[at]
         self.queued -= 1
         if queue:
             self.queues[peer] = queue
         self.sending.add((peer, tag, piece))
         return peer, tag, piece
+
+    def _fairest(self, busy: set[PeerId]) -> tuple[PeerId, int]:
+        """Return whose request, and which of his, is for the blob that has the fewest slots."""
+        sending = Counter(upload[1] for upload in self.sending)
+        slots: dict[tuple[PeerId, int], tuple[int, bool]] = {}
+        for peer, queue in self.queues.items():
+            for at, (tag, _) in enumerate(queue):
+                slots[peer, at] = sending[tag], peer in busy
+        return min(slots, key=lambda request: slots[request])
 
     def check(self) -> None:
         """Assert the invariants; tests call this after every event."""

@@ -1,5 +1,6 @@
 """Uploads: few at once, turns taken by peer."""
 
+from collections import deque
 from dataclasses import replace
 
 from hypothesis import settings
@@ -8,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from shoal.core.blob import BlobTag
 from shoal.core.peer import PeerId
+from shoal.core.swarm.events import UploadsLimited
 from shoal.core.swarm.policy import DEFAULT
 from shoal.core.swarm.uploads import Uploads
 
@@ -53,6 +55,38 @@ def test_a_peer_that_is_being_served_waits_for_one_that_is_not() -> None:
     uploads.ask(A, TAG, 2)
     uploads.ask(B, TAG, 3)
     assert served(uploads) == [(B, 3)]
+
+
+def test_blobs_take_turns_before_peers_do_while_there_is_a_rate_to_share() -> None:
+    uploads = Uploads(replace(POLICY, requests_queued_most=20))
+    uploads.limited(UploadsLimited(True))
+    for peer in (A, B):
+        for piece in range(4):
+            uploads.ask(peer, TAG, piece)
+    for piece in range(10, 13):
+        uploads.ask(C, OTHER, piece)
+    begun = []
+    sending: deque[tuple[PeerId, BlobTag, int]] = deque()
+    while (upload := uploads.next()) is not None or sending:
+        if upload is not None:
+            begun.append(upload[1])
+            sending.append(upload)
+        else:
+            uploads.ended(*sending.popleft())
+        uploads.check()
+    assert begun[:6].count(OTHER) == 3
+    assert len(begun) == 11
+    uploads.limited(UploadsLimited(False))
+    assert not uploads.by_blob
+
+
+def test_a_blob_that_waits_behind_another_in_a_peer_s_queue_has_its_turn() -> None:
+    uploads = Uploads(POLICY)
+    uploads.limited(UploadsLimited(True))
+    for piece in (1, 2, 3):
+        uploads.ask(A, TAG, piece)
+    uploads.ask(A, OTHER, 4)
+    assert served(uploads) == [(A, 1), (A, 4)]
 
 
 def test_requests_for_a_blob_that_is_dropped_are_forgotten_and_no_others() -> None:
