@@ -1,4 +1,4 @@
-"""A node's dealings with the trackers of its blobs, and with the registry on their leases."""
+"""Leases of pieces: asked for, fetched under, and ended."""
 
 # Rule 1: a run of pieces is fetched from the registry under a lease, or because peers are not
 #         believed for the blob, or because neither peers nor tracker have answered for long.
@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from shoal.core import bitmap
 from shoal.core.blob import BlobTag
-from shoal.core.membership.placement import precedes
 from shoal.core.peer import PeerId
 from shoal.core.swarm import effects as do
 from shoal.core.swarm import events as on
@@ -17,11 +16,6 @@ from shoal.core.swarm.exchange import Exchange, RegistryRun
 from shoal.core.swarm.site import Site
 from shoal.core.wire import messages as say
 
-# While its tracker says that others are at work, a blob may be late on a slow link.
-GIVE_UP_FACTOR_WHEN_LED = 4
-# A node that the registry denies waits for peers while its tracker says that others are at work;
-# if it does not, only so many times a lease's patience.
-DENIED_PATIENCE = 1.5
 REGISTRY_FAILURES_MOST = 3  # in a row and without any progress, before readers are told
 # A registry that fails is asked again after half a second, twice as long after each failure in a
 # row, 8 s at most, unless it says longer itself.
@@ -36,7 +30,7 @@ VAIN_LEASES_PLENTY = 4  # after which no lease of the blob is asked for, for a w
 
 @dataclass(slots=True)
 class Leases:
-    """Announces, asks for leases, fetches under them, and looks after what makes no progress."""
+    """Asks trackers for leases, and fetches under them from the registry."""
 
     site: Site
     vain: dict[PeerId, int] = field(default_factory=dict)  # leases that led to no fetch, lately
@@ -72,70 +66,6 @@ class Leases:
     def _stalled(self, exchange: Exchange) -> int:
         since_s = self.site.now_s - self.site.policy.registry_stall_s
         return sum(run.progress_s < since_s for run in exchange.runs.values())
-
-    def announce(self, exchange: Exchange) -> None:
-        """Tell the tracker what this node wants and has, if it can be told and is due."""
-        tracker = exchange.tracker
-        patient = self._is_patient(exchange)
-        if tracker is not None and self.site.refuses(tracker) and not patient:
-            tracker = None
-        fresh = tracker is None
-        if tracker is None:
-            tracker = self.site.tracker_of(
-                exchange.spec.tag, without=exchange.shunned, patient=patient
-            )
-            exchange.tracker, exchange.led_s = tracker, self.site.now_s
-            exchange.lease_asked_s = None  # whoever was asked before is not who is asked now
-            exchange.lease_refused_s = -1e9
-        if not self.site.reachable(tracker):
-            self.site.connect(tracker)
-            exchange.announced_s = -1e9
-            return
-        policy, now_s = self.site.policy, self.site.now_s
-        lone = exchange.lone and not exchange.introduced and len(self.site.members) > 1
-        interval_s = policy.lone_announce_interval_s if lone else policy.announce_interval_s
-        if not fresh and now_s - exchange.announced_s <= interval_s:
-            return
-        known_before = exchange.announced_s > 0 or exchange.held != 0
-        sought = policy.neighbours - len(exchange.neighbours) - len(exchange.introduced)
-        message = say.Announce(
-            exchange.spec,
-            exchange.held,
-            wants=exchange.wanted,
-            peers_sought=max(0, sought),
-            takeover=fresh and known_before and len(self.site.members) > 1,
-        )
-        exchange.announced_s = now_s
-        self.site.send(tracker, message)
-
-    def _is_patient(self, exchange: Exchange) -> bool:
-        """Whether to wait for a tracker that does not know this node yet."""
-        patience_s = self.site.policy.join_patience_s
-        return self.site.young and self.site.now_s - exchange.opened_s < patience_s
-
-    def back(self, exchange: Exchange, peer: PeerId) -> None:
-        """`peer` is connected: if it was this blob's tracker a moment ago, it still is.
-
-        Its successor has leased nothing yet, and others may never have lost it: two trackers would
-        lease every piece twice. So it is if others know it as their tracker and only this node had
-        to do without, which it did not know.
-        """
-        if self._was_missed(exchange, peer):
-            exchange.tracker = None
-        if exchange.left is None or exchange.left[0] != peer:
-            return
-        if self.site.now_s - exchange.left[1] <= self.site.policy.takeover_grace_s:
-            exchange.tracker = None  # and so to be chosen anew
-        exchange.left = None
-
-    def _was_missed(self, exchange: Exchange, peer: PeerId) -> bool:
-        """Whether `peer`, which had refused this node, is before the tracker in the order."""
-        return (
-            exchange.tracker not in (None, peer)
-            and peer in self.site.suspicion.refusals
-            and peer not in exchange.shunned
-            and precedes(exchange.spec.tag, peer, exchange.tracker)
-        )
 
     def ask(self, exchange: Exchange) -> bool:
         """Offer a free hand to the blob's tracker; return whether one was offered."""
@@ -190,7 +120,7 @@ class Leases:
             self._rest(exchange)
             self._not_fetched(tracker, message, exchange)
         else:
-            self._fetch(exchange, first, count, leased=True)
+            self.fetch(exchange, first, count, leased=True)
 
     def _not_fetched(
         self, tracker: PeerId, lease: say.LeaseGranted, exchange: Exchange | None, *, done: int = 0
@@ -245,7 +175,7 @@ class Leases:
         if run.leased and exchange.tracker is not None:
             retry_s = min(event.retry_after_s, RETRY_AFTER_MOST_S)
             self._end(exchange.tracker, event.tag, run.first, run.done, outcome, retry_s)
-        # A node that is denied may still have all from peers; `watch` sees whether it comes.
+        # A node that is denied may still have all from peers; `Patience` sees whether it comes.
         alone = exchange.alone or len(self.site.members) == 1
         if (
             event.fault is not None
@@ -275,100 +205,6 @@ class Leases:
             return say.LeaseOutcome.DECLINED
         return say.LeaseOutcome.DONE
 
-    def watch(self, exchange: Exchange) -> None:
-        """Look for a blob that makes no progress, and do the next harder thing about it."""
-        if exchange.complete or not self.fetching(exchange):
-            return
-        if exchange.tracker is not None and not self.site.reachable(exchange.tracker):
-            self.site.dial_successor(exchange.spec.tag, without=exchange.shunned)
-        now_s, policy = self.site.now_s, self.site.policy
-        silent_s = now_s - exchange.progress_s
-        if self._must_wait_too_long(exchange, silent_s):
-            wait_s = exchange.retry_at_s - now_s
-            self.give_up(
-                exchange,
-                f"the registry asks to be left alone for {wait_s:.0f} s and no peer has it",
-            )
-            return
-        if self._is_led_nowhere(exchange):
-            self._lead_on(exchange)
-            return
-        if silent_s <= policy.lease_patience_s:
-            return
-        led = now_s - exchange.heard_s <= policy.lease_patience_s
-        patience_s = policy.give_up_s * (GIVE_UP_FACTOR_WHEN_LED if led else 1)
-        if exchange.denied:
-            # Its client must authenticate anew. A tracker cannot see that whoever is at work sends
-            # nothing to this node, so what it says is believed for as long as others wait.
-            patience_s = policy.give_up_s if led else DENIED_PATIENCE * policy.lease_patience_s
-        first, _ = bitmap.lowest_run(exchange.missing, longest=1)
-        if silent_s > patience_s:
-            self.give_up(exchange, f"no progress for {silent_s:.0f} s from peers or registry")
-        elif silent_s > policy.alone_after_s and not (led or exchange.runs or exchange.denied):
-            self._fetch(exchange, first, 1, leased=False)
-            if exchange.tracker is not None and exchange.tracker != self.site.me:
-                # It was told that this blob is stuck, and whoever lives answers that.
-                self.site.suspicion.failed(exchange.tracker, now_s=now_s, dialed=True)
-                exchange.tracker = None
-        elif self._in_line(exchange) and silent_s <= policy.alone_after_s:
-            return  # on slow links the pieces of other blobs come first
-        elif exchange.tracker is not None and now_s - exchange.stuck_said_s > policy.stall_s:
-            exchange.stuck_said_s = now_s
-            self.site.send(exchange.tracker, say.LeaseWanted(exchange.spec.tag, first))
-
-    def _must_wait_too_long(self, exchange: Exchange, silent_s: float) -> bool:
-        """Whether the registry is to be left alone for longer than readers wait, and nobody has it.
-
-        Others may be ending what they began before: where there are others, those have a while.
-        """
-        alone = exchange.alone or len(self.site.members) == 1
-        policy = self.site.policy
-        return (
-            exchange.retry_at_s - self.site.now_s > policy.give_up_s
-            and silent_s > (policy.stall_s if alone else policy.lease_patience_s)
-            and not exchange.in_flight
-            and not any(n.held & exchange.missing for n in exchange.neighbours.values())
-        )
-
-    def _is_led_nowhere(self, exchange: Exchange) -> bool:
-        """Whether the tracker has brought neither a lease nor a neighbour that does anything."""
-        tracker, now_s = exchange.tracker, self.site.now_s
-        # Where a blob was wrong before, it is known that the tracker's holders are of no use.
-        patience_s = 0.0 if exchange.doubted else self.site.policy.lone_patience_s
-        return (
-            tracker is not None
-            and tracker != self.site.me
-            and self.site.reachable(tracker)
-            and not exchange.denied
-            and not exchange.runs
-            and now_s >= exchange.retry_at_s
-            and now_s - max(exchange.progress_s, exchange.led_s) > patience_s
-            and all(n.silences or p in exchange.doubted for p, n in exchange.neighbours.items())
-        )
-
-    def _lead_on(self, exchange: Exchange) -> None:
-        """Tell the tracker that it leads nowhere; if it was told and still does, ask the next."""
-        policy, now_s = self.site.policy, self.site.now_s
-        tracker = exchange.tracker
-        if tracker is None:
-            return
-        if exchange.stuck_said_s < max(exchange.progress_s, exchange.led_s):
-            exchange.stuck_said_s = now_s
-            first, _ = bitmap.lowest_run(exchange.missing, longest=1)
-            self.site.send(tracker, say.LeaseWanted(exchange.spec.tag, first))
-        elif now_s - exchange.stuck_said_s > policy.stall_s:
-            exchange.shunned.add(tracker)
-            exchange.tracker = exchange.left = None
-            exchange.heard_s = -1e9
-
-    def _in_line(self, exchange: Exchange) -> bool:
-        """Whether a neighbour that was asked for this blob is sending pieces of any."""
-        since_s = self.site.now_s - self.site.policy.stall_s
-        return any(
-            neighbour.asked and self.site.served_s.get(peer, -1e9) >= since_s
-            for peer, neighbour in exchange.neighbours.items()
-        )
-
     def work_alone(self, exchange: Exchange, free: int) -> int:
         """Begin up to `free` fetches of a blob for which no peer is believed; return how many."""
         begun = 0
@@ -378,7 +214,7 @@ class Leases:
             if not need:
                 break
             first, count = bitmap.lowest_run(need, longest=longest)
-            self._fetch(exchange, first, count, leased=False)
+            self.fetch(exchange, first, count, leased=False)
             begun += 1
         return begun
 
@@ -388,7 +224,8 @@ class Leases:
             exchange.wanted = False
             self.site.out.append(do.GiveUp(exchange.spec.tag, reason))
 
-    def _fetch(self, exchange: Exchange, first: int, count: int, *, leased: bool) -> None:
+    def fetch(self, exchange: Exchange, first: int, count: int, *, leased: bool) -> None:
+        """Fetch a run of pieces from the registry."""
         exchange.runs[first] = RegistryRun(
             first, count, leased, told_s=self.site.now_s, progress_s=self.site.now_s
         )

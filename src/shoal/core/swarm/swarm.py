@@ -17,11 +17,13 @@ from shoal.core.blob import BlobTag
 from shoal.core.peer import PeerId
 from shoal.core.swarm import effects as do
 from shoal.core.swarm import events as on
+from shoal.core.swarm.announcing import Announcing
 from shoal.core.swarm.arrivals import Arrivals
 from shoal.core.swarm.exchange import Exchange
 from shoal.core.swarm.holds import Holds
 from shoal.core.swarm.leases import Leases
 from shoal.core.swarm.neighbours import Neighbours
+from shoal.core.swarm.patience import Patience
 from shoal.core.swarm.policy import DEFAULT, Policy
 from shoal.core.swarm.rejections import Rejections
 from shoal.core.swarm.requests import Requests
@@ -50,6 +52,8 @@ class Swarm:
         self.uploads = Uploads(policy)
         self.requests = Requests(self.site, rng)
         self.leases = Leases(self.site)
+        self.announcing = Announcing(self.site)
+        self.patience = Patience(self.site, self.leases)
         self.rejections = Rejections()
         self.neighbours = Neighbours(self.site, self.exchanges, self.holds, self.uploads)
         self.arrivals = Arrivals(
@@ -150,7 +154,7 @@ class Swarm:
             return
         returned = self.site.returns(peer)
         for exchange in self.exchanges.values():
-            self.leases.back(exchange, peer)
+            self.announcing.back(exchange, peer)
         self.site.connected(peer)
         for exchange in self.exchanges.values():
             if exchange.introduced.pop(peer, True) is None:
@@ -312,7 +316,7 @@ class Swarm:
                 exchange.look_for_silence(
                     now_s, silent_s=self.policy.stall_s, served_s=self.site.served_s
                 )
-                self.leases.watch(exchange)
+                self.patience.watch(exchange)
             elif (
                 not exchange.runs
                 and (tag in self.holds.specs or not exchange.neighbours)
@@ -336,7 +340,7 @@ class Swarm:
             if exchange.alone:
                 fetches += self.leases.work_alone(exchange, self.policy.registry_fetches - fetches)
                 continue
-            self.leases.announce(exchange)
+            self.announcing.announce(exchange)
             free = self.requests.budget(exchange) - requests
             requests += self.requests.fill(exchange, free)
             if free <= 0 and not exchange.in_flight:

@@ -1,0 +1,80 @@
+"""Which tracker a wanted blob has, and what it is told of what this node has."""
+
+from dataclasses import dataclass
+
+from shoal.core.membership.placement import precedes
+from shoal.core.peer import PeerId
+from shoal.core.swarm.exchange import Exchange
+from shoal.core.swarm.site import Site
+from shoal.core.wire import messages as say
+
+
+@dataclass(slots=True)
+class Announcing:
+    """Tells the trackers of wanted blobs what this node wants and has."""
+
+    site: Site
+
+    def announce(self, exchange: Exchange) -> None:
+        """Tell the tracker what this node wants and has, if it can be told and is due."""
+        tracker = exchange.tracker
+        patient = self._is_patient(exchange)
+        if tracker is not None and self.site.refuses(tracker) and not patient:
+            tracker = None
+        fresh = tracker is None
+        if tracker is None:
+            tracker = self.site.tracker_of(
+                exchange.spec.tag, without=exchange.shunned, patient=patient
+            )
+            exchange.tracker, exchange.led_s = tracker, self.site.now_s
+            exchange.lease_asked_s = None  # whoever was asked before is not who is asked now
+            exchange.lease_refused_s = -1e9
+        if not self.site.reachable(tracker):
+            self.site.connect(tracker)
+            exchange.announced_s = -1e9
+            return
+        policy, now_s = self.site.policy, self.site.now_s
+        lone = exchange.lone and not exchange.introduced and len(self.site.members) > 1
+        interval_s = policy.lone_announce_interval_s if lone else policy.announce_interval_s
+        if not fresh and now_s - exchange.announced_s <= interval_s:
+            return
+        known_before = exchange.announced_s > 0 or exchange.held != 0
+        sought = policy.neighbours - len(exchange.neighbours) - len(exchange.introduced)
+        message = say.Announce(
+            exchange.spec,
+            exchange.held,
+            wants=exchange.wanted,
+            peers_sought=max(0, sought),
+            takeover=fresh and known_before and len(self.site.members) > 1,
+        )
+        exchange.announced_s = now_s
+        self.site.send(tracker, message)
+
+    def _is_patient(self, exchange: Exchange) -> bool:
+        """Whether to wait for a tracker that does not know this node yet."""
+        patience_s = self.site.policy.join_patience_s
+        return self.site.young and self.site.now_s - exchange.opened_s < patience_s
+
+    def back(self, exchange: Exchange, peer: PeerId) -> None:
+        """`peer` is connected: if it was this blob's tracker a moment ago, it still is.
+
+        Its successor has leased nothing yet, and others may never have lost it: two trackers would
+        lease every piece twice. So it is if others know it as their tracker and only this node had
+        to do without, which it did not know.
+        """
+        if self._was_missed(exchange, peer):
+            exchange.tracker = None
+        if exchange.left is None or exchange.left[0] != peer:
+            return
+        if self.site.now_s - exchange.left[1] <= self.site.policy.takeover_grace_s:
+            exchange.tracker = None  # and so to be chosen anew
+        exchange.left = None
+
+    def _was_missed(self, exchange: Exchange, peer: PeerId) -> bool:
+        """Whether `peer`, which had refused this node, is before the tracker in the order."""
+        return (
+            exchange.tracker not in (None, peer)
+            and peer in self.site.suspicion.refusals
+            and peer not in exchange.shunned
+            and precedes(exchange.spec.tag, peer, exchange.tracker)
+        )
