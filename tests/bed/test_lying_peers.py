@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -142,6 +143,7 @@ def test_a_peer_that_sends_what_it_should_not_is_found_out_and_done_without(
         )
         for lie in lies
     }
+    began_s = time.monotonic()
     site.start(blobs)
     nodes = pull_all(site, blobs)
     for lie, node in nodes.items():
@@ -150,7 +152,9 @@ def test_a_peer_that_sends_what_it_should_not_is_found_out_and_done_without(
             log = node.agent.service.log.read_text()
             lines = [line for line in log.splitlines() if site.name(lie) in line]
             assert any(reason in line for line in lines), (lie, lines)
-        assert site.heard("lost", lie) < 20, f"the peer with the lie {lie} is dialed on and on"
+        # Each time after a longer pause, by each of three nodes; on a busy machine for minutes.
+        lost_most = 20 + (time.monotonic() - began_s) / 4
+        assert site.heard("lost", lie) < lost_most, f"the peer with the lie {lie} is dialed on"
     for node in site.honest:
         assert node.agent.metrics()["shoal_process_anonymous_bytes"] < 200e6
 

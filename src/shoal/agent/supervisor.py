@@ -27,7 +27,9 @@ PARENT_VARIABLE = "_SHOAL_SUPERVISOR_PID"
 BEAT_INTERVAL_S = 0.5
 DEFAULT_TIMEOUT_S = 3.0
 # Until its first beat: importing on a slow, busy edge node takes seconds, and nobody connects yet.
-START_GRACE_S = 15.0
+# One that was ended before it ever beat is followed by one that has twice as long: on a node that
+# others keep busy it would else never start, and its starts would keep the node busy.
+START_GRACE_S, LONGEST_START_GRACE_S = 15.0, 240.0
 # What a stop may take beyond the agent's own drain timeout, to close files and connections.
 STOP_SLACK_S = 10.0
 FIRST_DELAY_S, LAST_DELAY_S, HEALTHY_AFTER_S = 0.1, 10.0, 60.0
@@ -206,8 +208,9 @@ class Supervisor:
 
     def _run(self, wake: int) -> int:
         backoff = Backoff()
+        grace_s = self._start_grace_s
         while True:
-            silence = Silence(now_s=time.monotonic(), start_grace_s=self._start_grace_s)
+            silence = Silence(now_s=time.monotonic(), start_grace_s=grace_s)
             try:
                 pid, pipe = self._start()
             except OSError as exc:  # no process or memory left: it may pass
@@ -220,6 +223,10 @@ class Supervisor:
             if self._stopping or code in FINAL_EXIT_CODES or not silence.watched:
                 return code
             began_s = silence.first_beat_s
+            if began_s is not None:
+                grace_s = self._start_grace_s
+            elif code == 128 + signal.SIGKILL:
+                grace_s = min(2 * grace_s, LONGEST_START_GRACE_S)
             healthy_for_s = 0.0 if began_s is None else time.monotonic() - began_s
             delay_s = backoff.next_delay_s(healthy_for_s=healthy_for_s)
             self._log("agent_restarts", exit_code=code, delay_s=round(delay_s, 1))

@@ -243,6 +243,16 @@ def test_an_agent_that_never_beats_is_killed_after_its_grace(start: Start) -> No
     _eventually(lambda: len(family.pids()) >= 2)
 
 
+def test_an_agent_that_needs_longer_to_start_than_its_grace_is_given_longer(start: Start) -> None:
+    # On a quick machine the fourth has time enough, on a slow one a later one.
+    family = start("time.sleep(0.8)\nheartbeat.beat()\nbeat_for(60)", start_grace_s=0.2)
+    family.wait_until_on()
+    started = len(family.pids())
+    assert started >= 3
+    log = family.log.read_text(encoding="utf-8")
+    assert log.count('"reason": "silent"') >= 2
+
+
 def test_an_agent_that_crashes_is_restarted_and_one_that_ends_well_is_not(start: Start) -> None:
     family = start("sys.exit(0 if starts == 3 else 1)")
     assert family.exit_code() == 0
