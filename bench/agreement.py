@@ -19,6 +19,7 @@ from collections.abc import Sequence
 
 from bench.ledger import Figure, Ledger, parser
 from bench.rollout import CACHE, IMAGE_BYTES
+from bench.rollout_figures import LOST_NOTE
 from bench.rollout_runs import Run, Stage, measure
 from bench.rollout_shape import Shape, parse_size, size_text
 from shoal.sim.results import Results
@@ -149,6 +150,9 @@ def add(
         ("sim_most_sent", [result.uploaded_most for result in simulated], "copies"),
     ):
         ledger.add(Figure.shown(f"{nodes}_{name}", values, unit=unit))
+    lost = [run.lost_share * 100 for run in measured if run.lost_share is not None]
+    if lost:
+        ledger.add(Figure.shown(f"{nodes}_bed_lost", lost, unit="%", note=LOST_NOTE))
     ledger.details += [{"nodes": shape.nodes, **run.details()} for run in measured]
 
 

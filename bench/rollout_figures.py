@@ -8,6 +8,7 @@ from bench.rollout_runs import Run
 from bench.rollout_shape import PAIRS_BOUND, PAIRS_NODES_MOST, Scenario, Shape
 from shoal.testing.image import BuiltImage
 
+LOST_NOTE = "of all bytes that were sent: dropped by queues that were full, and sent again"
 _BY = {
     "agents": "all agents",
     "containerd": "containerd and its clients",
@@ -64,6 +65,9 @@ def add_shoal(ledger: Ledger, shape: Shape, runs: Sequence[Run], *, ideal_s: flo
     most = [run.most_sent for run in runs]
     note = "sent to peers by the busiest node"
     ledger.add(Figure.shown("most_sent", most, unit="copies", note=note))
+    lost = [run.lost_share * 100 for run in runs if run.lost_share is not None]
+    if len(lost) == len(runs):
+        ledger.add(Figure.shown("lost_on_links", lost, unit="%", note=LOST_NOTE))
     per_agent = [max(run.agents.values()) for run in runs]
     _add_rest(ledger, runs, prefix="")
     note = "of the agent that used most, from the first byte to the last"

@@ -106,6 +106,12 @@ class Run:
         names = dict.fromkeys(name for wave in self.waves for name in wave.costs.agents)
         return {name: sum(w.costs.agents.get(name, 0.0) for w in self.waves) for name in names}
 
+    @property
+    def lost_share(self) -> float | None:
+        """Which part of all bytes full queues dropped; None where a node was lost."""
+        shares = [wave.lost_share for wave in self.waves if wave.lost_share is not None]
+        return statistics.fmean(shares) if len(shares) == len(self.waves) else None
+
     def seconds_by(self) -> dict[str, float]:
         """Return processor seconds by who used them."""
         return {

@@ -40,6 +40,7 @@ def test_a_node_that_is_lost_is_told_apart_from_one_that_fails(
     assert all(fetch.cpu_s >= 0 for fetch in rolled.fetches)
     assert rolled.site_copies == {1: rolled.copies}
     assert rolled.copies >= 1
+    assert rolled.lost_share is None
     sent = [size for _, size in rolled.sent]
     assert sent == sorted(sent)
     assert sent[-1] >= pushed.image.layer_bytes
@@ -53,3 +54,5 @@ def test_a_copy_can_be_counted_by_some_of_an_images_layers(
     rolled = rollout(agents, counted, pushed.reference())
     check_complete(rolled, agents, pushed.image)
     assert 1 <= rolled.copies < 1.1
+    assert rolled.lost_share is not None
+    assert 0 <= rolled.lost_share < 0.5

@@ -25,6 +25,7 @@ def rolled(*, last_s: float, copies: float, idle: float) -> Run:
         site_copies={1: copies},
         direct_copies=0.0,
         sent=((0.0, 0),),
+        lost_share=0.05,
         costs=Costs({"n1": 1.0}, 0.0, 0.0, 0.0, machine),
     )
     return Run((wave,), 0.5)

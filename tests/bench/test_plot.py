@@ -26,6 +26,7 @@ def wave(*ends: float, sent: tuple[tuple[float, int], ...] = ((0.0, 0), (1.0, MB
         site_copies={1: 0.4, 2: 0.2},
         direct_copies=0.1,
         sent=sent,
+        lost_share=0.05,
         costs=Costs({"n1": 2.0, "n2": 1.0}, 0.5, 0.25, 0.25, machine),
     )
 

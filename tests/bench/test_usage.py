@@ -5,13 +5,17 @@ Here and not beside the bed's own tests, since no part of it needs a bed or root
 
 import os
 
+import pytest
+
 from shoal.testing.bed.usage import (
     Costs,
     CpuTime,
+    LinkBytes,
     MachineTime,
+    lost_share,
     parse_cpu_time,
+    parse_link,
     parse_machine_time,
-    parse_sent_bytes,
     process_tree,
 )
 
@@ -58,8 +62,15 @@ def test_what_nobody_was_charged_is_the_rest_and_never_below_nothing() -> None:
 
 
 def test_what_a_link_sent_is_told_from_what_it_received() -> None:
-    assert parse_sent_bytes(DEVICES, device="eth0") == 987654
-    assert parse_sent_bytes(DEVICES, device="eth1") == 0
+    assert parse_link(DEVICES, device="eth0") == LinkBytes(received=200, sent=987654)
+    assert parse_link(DEVICES, device="eth1") == LinkBytes(0, 0)
+
+
+def test_what_was_sent_and_arrived_nowhere_was_lost() -> None:
+    links = {"n1": LinkBytes(10, 90), "n2": LinkBytes(80, 10)}
+    assert lost_share(links) == pytest.approx(0.1)
+    assert lost_share({"n1": LinkBytes(10, 5)}) == 0.0  # counted a moment apart
+    assert lost_share({}) == 0.0
 
 
 def test_a_tree_of_processes_has_its_root_even_where_that_is_gone() -> None:

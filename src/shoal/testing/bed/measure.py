@@ -13,7 +13,7 @@ from shoal.testing.bed.node import Node
 from shoal.testing.bed.processes import BedError, bed_environment, in_namespace, run
 from shoal.testing.bed.race import Fetch, Happening, Race
 from shoal.testing.bed.traffic import Traffic
-from shoal.testing.bed.usage import Costs, Watch
+from shoal.testing.bed.usage import Costs, Watch, lost_share
 from shoal.testing.image_layout import BuiltImage, Layer
 
 FETCH_TIMEOUT_S = 600.0
@@ -31,6 +31,7 @@ class Rollout:
     direct_copies: float  # the same of what containerd asked for itself, around the agents
     sent: tuple[tuple[float, int], ...]  # seconds, and bytes that had left the registry by then
     costs: Costs
+    lost_share: float | None  # of all bytes sent, dropped by full queues; None if a node was lost
 
     @property
     def cpu_idle(self) -> float:
@@ -97,6 +98,7 @@ def rollout(
         site_copies={site: sent / image.layer_bytes for site, sent in by_site.items()},
         direct_copies=direct / image.layer_bytes,
         sent=tuple(watch.sent),
+        lost_share=None if watch.links is None else lost_share(watch.links),
         costs=watch.costs(ctr_s=sum(fetch.cpu_s for fetch in fetches)),
     )
 

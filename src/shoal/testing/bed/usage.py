@@ -91,6 +91,34 @@ def parse_machine_time(stat: str) -> MachineTime:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkBytes:
+    """What a link has carried, with all headers."""
+
+    received: int
+    sent: int
+
+    def __sub__(self, other: "LinkBytes") -> "LinkBytes":
+        return LinkBytes(self.received - other.received, self.sent - other.sent)
+
+
+def parse_link(devices: str, *, device: str) -> LinkBytes:
+    """Return what a device of a `/proc/<pid>/net/dev` has carried; nothing if it is not there."""
+    for line in devices.splitlines():
+        name, found, numbers = line.partition(":")
+        if found and name.strip() == device:
+            columns = numbers.split()
+            return LinkBytes(int(columns[0]), int(columns[8]))
+    return LinkBytes(0, 0)
+
+
+def lost_share(links: Mapping[str, LinkBytes]) -> float:
+    """Return which part of all that was sent did not arrive: full queues dropped it, 0 to 1."""
+    sent = sum(link.sent for link in links.values())
+    received = sum(link.received for link in links.values())
+    return max(0.0, 1 - received / sent) if sent else 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Costs:
     """Processor seconds by who used them, over one measurement.
 
@@ -165,6 +193,9 @@ class Watch:
         self._sent_before = 0
         self._before = MachineTime.now()
         self._after = self._before
+        self._links_before: dict[str, LinkBytes] = {}
+        self.links: dict[str, LinkBytes] | None = None
+        """By host what its link carried, headers included; None if one was not there at an end."""
         self.sent: list[tuple[float, int]] = []
         """Seconds since entry, and bytes that had left the registry by then."""
 
@@ -180,6 +211,7 @@ class Watch:
 
     def __enter__(self) -> "Watch":
         self._meter.look()
+        self._links_before = self._links()
         self._sent_before = self._registry_sent()
         self._before = MachineTime.now()
         self._began_s = time.monotonic()
@@ -198,6 +230,9 @@ class Watch:
         self._after = MachineTime.now()
         self._meter.look()
         self._look_at_traffic()
+        after = self._links()
+        if after.keys() == self._links_before.keys():
+            self.links = {name: link - self._links_before[name] for name, link in after.items()}
 
     def _run(self) -> None:
         looks = 0
@@ -214,20 +249,23 @@ class Watch:
 
     def _registry_sent(self) -> int:
         """Return what ever left through the registry's link, headers of all layers included."""
-        try:
-            devices = Path(f"/proc/{self._bed.registry.nginx.pid}/net/dev").read_text()
-        except (OSError, BedError):
-            return 0  # a registry that is stopped sends nothing
-        return parse_sent_bytes(devices, device="eth0")
+        link = _link(self._bed.registry.nginx)
+        return link.sent if link is not None else 0  # one that is stopped sends nothing
+
+    def _links(self) -> dict[str, LinkBytes]:
+        services = {node.name: node.containerd.service for node in self._bed.nodes}
+        services[self._bed.registry.host.name] = self._bed.registry.nginx
+        found = {name: _link(service) for name, service in services.items()}
+        return {name: link for name, link in found.items() if link is not None}
 
 
-def parse_sent_bytes(devices: str, *, device: str) -> int:
-    """Return what a device of a `/proc/<pid>/net/dev` has sent in bytes; 0 if it is not there."""
-    for line in devices.splitlines():
-        name, found, numbers = line.partition(":")
-        if found and name.strip() == device:
-            return int(numbers.split()[8])  # eight columns of what was received come first
-    return 0
+def _link(service: Service) -> LinkBytes | None:
+    """Return what the link of a running service's namespace has carried so far."""
+    try:
+        devices = Path(f"/proc/{service.pid}/net/dev").read_text()
+    except (OSError, BedError):
+        return None
+    return parse_link(devices, device="eth0")
 
 
 def process_tree(pid: int) -> list[int]:
