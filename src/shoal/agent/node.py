@@ -355,6 +355,8 @@ class Node:
         if incoming.over:
             self._incoming.pop(key, None)
         elif not whole:
+            if (transfer := self.transfers.get(block.tag)) is not None:
+                transfer.sources.moving_bytes += block.length
             self.tell(on.PieceProgressed(block.tag, block.piece, peer))
 
     def _room_again(self) -> None:

@@ -40,6 +40,7 @@ class Sources:
     length_bytes: int
     origin_bytes: int = 0
     peer_bytes: int = 0
+    moving_bytes: int = 0  # of pieces from peers, block by block, before they are whole
     cached_bytes: int = 0
     checked_bytes: int = 0  # hashed towards the whole digest
     turns_awaited: int = 0  # seconds in which it waited for blobs that were asked for before it

@@ -21,6 +21,7 @@ class FakeBlob:
     failure: ShoalError | None = None
     origin_bytes: int = 0
     peer_bytes: int = 0
+    moving_bytes: int = 0
     cached_bytes: int = 0
     checked_bytes: int = 0
     turns_awaited: int = 0

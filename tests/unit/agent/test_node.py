@@ -358,6 +358,16 @@ async def test_asked_pieces_are_stored_and_told(pieces: Pieces) -> None:
     assert not set(pieces.asked()) & set(first[:2])
 
 
+async def test_bytes_of_a_piece_that_is_not_whole_show_that_its_blob_arrives(
+    pieces: Pieces,
+) -> None:
+    piece, sources = pieces.asked()[0], pieces.transfer.sources
+    pieces.block(piece, 0)
+    assert (sources.moving_bytes, sources.peer_bytes) == (BLOCK_BYTES, 0)
+    pieces.block(piece, BLOCK_BYTES)
+    assert sources.peer_bytes == PIECE
+
+
 async def test_bytes_that_nobody_asked_for_are_passed_over(pieces: Pieces) -> None:
     unasked = next(n for n in range(SPEC.pieces) if n not in pieces.asked())
     pieces.piece(unasked)

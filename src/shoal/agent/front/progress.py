@@ -36,6 +36,11 @@ class Sources(Protocol):
         ...
 
     @property
+    def moving_bytes(self) -> int:
+        """Bytes of pieces from peers that are not whole yet: a piece may take a minute."""
+        ...
+
+    @property
     def cached_bytes(self) -> int:
         """Bytes that the store had when the transfer began."""
         ...
@@ -71,6 +76,7 @@ class Progress:
         if sources is None:
             return 0
         arrived_bytes = sources.origin_bytes + sources.peer_bytes + sources.checked_bytes
+        arrived_bytes += sources.moving_bytes  # twice, once they are whole: it grows, no more
         # The last layer of an image may wait for minutes while the others arrive: that is no stall.
         return arrived_bytes + PROGRESS_LEAST_BYTES * sources.turns_awaited
 

@@ -34,6 +34,18 @@ async def test_without_any_byte_the_wait_ends_at_the_limit(memory_blobs: FakeTra
             await readable_while_progressing(reader, 10, progress=progress, limit_s=0.05)
 
 
+async def test_a_piece_that_is_not_whole_yet_counts_as_progress(
+    memory_blobs: FakeTransfers,
+) -> None:
+    memory_blobs.add(DIGEST, bytes(100), arrived=10)
+    progress = Progress(memory_blobs.sources)
+    before = progress.arrived_bytes(DIGEST)
+    sources = memory_blobs.sources(DIGEST)
+    assert sources is not None
+    sources.moving_bytes += 5
+    assert progress.arrived_bytes(DIGEST) == before + 5
+
+
 async def test_bytes_that_arrive_prolong_the_wait(memory_blobs: FakeTransfers) -> None:
     memory_blobs.add(DIGEST, bytes(100), arrived=10)
     reader = await reader_of(memory_blobs)
