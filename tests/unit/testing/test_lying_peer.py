@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
-from shoal.core.blob import BlobSpec
+from shoal.core.blob import MIN_PIECE_BYTES, BlobSpec
 from shoal.core.digest import Digest
 from shoal.core.errors import PeerFault
 from shoal.core.peer import PeerId
@@ -33,7 +34,7 @@ from shoal.core.wire.messages import (
 from shoal.testing.lying_peer import Lie, LyingPeer
 from unit.ports import free_port
 
-DATA = os.urandom(600_000)  # three pieces
+DATA = os.urandom(2 * MIN_PIECE_BYTES + 80_000)  # three pieces
 SPEC = BlobSpec("registry.example", Digest("sha256", hashlib.sha256(DATA).hexdigest()), len(DATA))
 PIECE = DATA[: SPEC.piece_bytes]
 HONEST = PeerId("127.0.0.1:1")  # nobody listens there
@@ -125,7 +126,8 @@ async def test_without_a_lie_a_piece_comes_whole_and_right() -> None:
     blocks = await pieces(Lie.NONE)
     assert b"".join(body for _, body in blocks) == PIECE
     assert {block.piece_hash for block, _ in blocks} == {blake3(PIECE).digest()}
-    assert [block.offset for block, _ in blocks] == [0, 128 * 1024]
+    ends = itertools.accumulate(block.length for block, _ in blocks)
+    assert [block.offset for block, _ in blocks] == [0, *ends][:-1]
 
 
 async def test_wrong_bytes_come_with_their_own_hash_or_with_the_right_ones() -> None:
