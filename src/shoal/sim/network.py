@@ -13,6 +13,7 @@ from shoal.sim.clock import Clock
 from shoal.sim.wire import ACK_SHARE
 
 PROGRESS_S = 0.25  # as the agent: the swarm hears so often that bytes of a piece arrive
+FIRST_PROGRESS_S = 0.05  # and that one has begun, unless all of it is there by then
 WINDOW_BLOCKS = 2  # that a flow may have under way before a full link further on holds it back
 
 
@@ -148,7 +149,7 @@ class Network:
 
     def start(self, flow: Flow, _: object = None) -> None:
         """Let `flow` take its turns on its link from now on."""
-        flow.told_s = self._clock.now_s
+        flow.told_s = self._clock.now_s - PROGRESS_S + FIRST_PROGRESS_S
         link = flow.uplink
         link.flows.append(flow)
         if not link.busy:

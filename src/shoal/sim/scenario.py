@@ -157,7 +157,7 @@ class Scenario(_Part):
     """Its layers, in the manifest's order."""
     layers_at_once: Annotated[int, Field(ge=1)] = 3
     """How many layers a client reads at the same time; containerd reads 3."""
-    verify: Rate | None = 1_000_000_000
+    verify: Rate | None = 1_600_000_000
     """How fast a node hashes a whole layer; null for at once."""
     piece_delay: Duration = 0.002
     """From a piece's last byte until it is checked, kept, and told of."""

@@ -83,6 +83,7 @@ class Exchange:
     in_flight: dict[int, list[Fetch]] = field(default_factory=dict)
     in_flight_bits: int = 0
     requests: int = 0  # out at neighbours
+    hungry: bool = True  # more could be asked for than neighbours had
     written_off: int = 0  # of these, at neighbours that have fallen silent
     unsaid: int = 0  # pieces that came and that neighbours were not told of
     said_s: float = -1e9
@@ -124,9 +125,9 @@ class Exchange:
         """Other blobs have every hand: this one is not stuck, it waits for its turn."""
         self.progress_s = self.turn_awaited_s = now_s
 
-    def window(self, window_bytes: int) -> int:
+    def window(self, window_bytes: int, *, window_pieces: int = 8) -> int:
         """Bitmap of the pieces that a reader may want soon."""
-        last = self.reader_piece + max(8, window_bytes // self.spec.piece_bytes)
+        last = self.reader_piece + max(window_pieces, window_bytes // self.spec.piece_bytes)
         return bitmap.full(min(self.spec.pieces, last))
 
     def meet(self, peer: PeerId, held: int) -> Neighbour:

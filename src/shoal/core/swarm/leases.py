@@ -64,6 +64,8 @@ class Leases:
         return self._stalled(exchange), min(1, self.hands(exchange))
 
     def _stalled(self, exchange: Exchange) -> int:
+        if not exchange.runs:
+            return 0
         since_s = self.site.now_s - self.site.policy.registry_stall_s
         return sum(run.progress_s < since_s for run in exchange.runs.values())
 

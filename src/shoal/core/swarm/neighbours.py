@@ -85,7 +85,8 @@ class Neighbours:
         for piece in message.pieces:
             if piece < exchange.spec.pieces:
                 held |= 1 << piece
-        if exchange.learn(peer, held):
+        # Whoever has as many requests out as he may has no use for the news yet.
+        if exchange.learn(peer, held) and exchange.hungry:
             self.site.changed = True
 
     def say_have(self, exchange: Exchange) -> None:
@@ -145,5 +146,14 @@ class Neighbours:
 
     def serve(self) -> None:
         """Send what was asked for, as far as slots are free."""
-        while (upload := self.uploads.next()) is not None:
+        while (upload := self.uploads.next(self._held_bytes)) is not None:
             self.site.out.append(do.SendPiece(*upload))
+
+    def _held_bytes(self, peer: PeerId) -> int:
+        """How much `peer` has of the blobs that it and this node exchange."""
+        held = 0
+        for exchange in self.exchanges.values():
+            neighbour = exchange.neighbours.get(peer)
+            if neighbour is not None:
+                held += neighbour.held.bit_count() * exchange.spec.piece_bytes
+        return held

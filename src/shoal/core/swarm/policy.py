@@ -20,17 +20,21 @@ class Policy:
     """In a site of so many members every node keeps a connection to every other: nothing has to be
     dialed when a rollout begins, and a member that comes back is noticed at once."""
 
-    uploads_at_once: int = 3
-    """Pieces sent at the same time: one would idle between pieces, many make every piece late."""
+    uploads_at_once: int = 4
+    """Pieces sent at the same time: with few, a receiver whose link is full leaves the sender's
+    idle; many make every piece late (docs/design/0006)."""
 
-    requests_queued_most: int = 64
-    """Requests that wait for an upload slot before the next is answered Busy."""
+    requests_queued_most: int = 12
+    """Requests that wait for an upload slot before the next is answered Busy. With 64, pieces of a
+    large blob wait so long at those who alone have them that they count as stuck, and the registry
+    sends them again: 1.6 copies to 1,000 nodes (docs/design/0006)."""
 
     requests_per_neighbour: int = 3
     """Requests outstanding at one neighbour: the one being sent, and what hides the round trip."""
 
-    requests_least: int = 6
-    """Requests outstanding at all neighbours while nothing is known of the link."""
+    requests_least: int = 8
+    """Requests outstanding at all neighbours while nothing is known of the link; with few, links
+    idle while requests wait at others (docs/design/0006)."""
 
     requests_most: int = 32
     """The same at the fastest links; bounds the memory that receiving takes."""
@@ -39,7 +43,11 @@ class Policy:
     """How much of the link's measured rate to keep outstanding, beyond `requests_least` / 2."""
 
     window_bytes: int = 64 * 1024 * 1024
-    """How far ahead of its reader a blob is fetched; wide enough for rarest-first to work."""
+    """How far ahead of its reader a blob is fetched at least."""
+
+    window_pieces: int = 128
+    """The same in pieces. With 16 of a large blob's, neighbours soon have nothing for each other;
+    without bound, hashing the blob in order takes long after the last piece (docs/design/0006)."""
 
     registry_fetches: int = 2
     """Requests to the registry at once on a node: the second hides the gap between two."""

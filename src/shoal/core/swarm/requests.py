@@ -48,11 +48,12 @@ class Requests:
 
     def fill(self, exchange: Exchange, free: int) -> int:
         """Ask neighbours for up to `free` pieces; return how many were asked for."""
+        exchange.hungry = free > 0
         if free <= 0 or not exchange.neighbours:
             return 0
         policy, now_s = self.site.policy, self.site.now_s
         need = exchange.missing & ~exchange.in_flight_bits
-        need &= exchange.window(policy.window_bytes)
+        need &= exchange.window(policy.window_bytes, window_pieces=policy.window_pieces)
         if not need and not exchange.in_flight:
             return 0
         asked = 0
@@ -79,6 +80,7 @@ class Requests:
             if len(neighbours[peer].asked) >= most:
                 del useful[peer]
             useful = {p: held for p, held in useful.items() if held & need}
+        exchange.hungry = asked < free
         if asked < free and exchange.in_flight:
             asked += self._hedge(exchange, free - asked, stall_s=policy.hedge_s)
         return asked

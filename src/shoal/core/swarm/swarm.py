@@ -133,7 +133,10 @@ class Swarm:
 
     def _members_changed(self, event: on.MembersChanged) -> None:
         before = self.site.members
-        members = self.site.members = event.members | {self.site.me}
+        members = event.members
+        if self.site.me not in members:
+            members |= {self.site.me}
+        self.site.members = members
         if len(before) == 1 and len(members) > 1:
             self.site.joined_s = self.site.now_s
         joined = members - before

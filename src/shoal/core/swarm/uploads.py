@@ -2,11 +2,15 @@
 
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from shoal.core.blob import BlobTag
 from shoal.core.peer import PeerId
 from shoal.core.swarm.events import UploadsLimited
 from shoal.core.swarm.policy import Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(slots=True)
@@ -70,8 +74,15 @@ class Uploads:
         """An upload is over; its slot is free."""
         self.sending.discard((peer, tag, piece))
 
-    def next(self) -> tuple[PeerId, BlobTag, int] | None:
-        """Return the next upload to begin, or None while no slot or no request is there."""
+    def next(
+        self, held_bytes: "Callable[[PeerId], int]" = lambda _: 0
+    ) -> tuple[PeerId, BlobTag, int] | None:
+        """Return the next upload to begin, or None while no slot or no request is there.
+
+        Args:
+            held_bytes: how much a peer has of what this node exchanges. Who has the least comes
+                first: in a rollout those who fell behind at its beginning would never catch up.
+        """
         if len(self.sending) >= self.policy.uploads_at_once or not self.queues:
             return None
         # Insertion order is the order of turns: who was served goes to the end. A peer that is
@@ -80,7 +91,8 @@ class Uploads:
         if self.by_blob:
             peer, at = self._fairest(busy)
         else:
-            peer = next((p for p in self.queues if p not in busy), None) or next(iter(self.queues))
+            waiting = [p for p in self.queues if p not in busy]
+            peer = min(waiting, key=held_bytes) if waiting else next(iter(self.queues))
             at = 0
         queue = self.queues.pop(peer)
         tag, piece = queue[at]

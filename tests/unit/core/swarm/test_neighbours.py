@@ -111,16 +111,17 @@ def test_further_requests_wait_until_a_slot_is_free() -> None:
 def test_a_cancelled_request_is_not_served() -> None:
     script = holding()
     script.hear("b", Join(SPEC, 0))
-    script.hear("b", *(Request(TAG, piece) for piece in range(5)))
-    script.hear("b", Cancel(TAG, 3))
-    assert script.tell(on.UploadEnded(B, TAG, 0)) == [do.SendPiece(B, TAG, 4)]
+    slots = DEFAULT.uploads_at_once
+    script.hear("b", *(Request(TAG, piece) for piece in range(slots + 2)))
+    script.hear("b", Cancel(TAG, slots))
+    assert script.tell(on.UploadEnded(B, TAG, 0)) == [do.SendPiece(B, TAG, slots + 1)]
 
 
 def test_the_slots_of_a_lost_peer_go_to_others() -> None:
     script = holding()
     script.hear("a", Join(SPEC, 0))
     script.hear("b", Join(SPEC, 0))
-    script.hear("b", *(Request(TAG, piece) for piece in range(5)))
+    script.hear("b", *(Request(TAG, piece) for piece in range(DEFAULT.uploads_at_once + 1)))
     script.hear("a", Request(TAG, 6))
     assert do.SendPiece(A, TAG, 6) in script.tell(on.PeerLost(B))
 

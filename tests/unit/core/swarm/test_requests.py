@@ -106,7 +106,7 @@ def test_the_rarest_piece_is_asked_for_first(node: Node) -> None:
 
 
 def test_nothing_beyond_the_readers_window_is_asked_for() -> None:
-    node = Node(pieces=40, policy=replace(DEFAULT, window_bytes=10 * PIECE_BYTES))
+    node = Node(pieces=40, policy=replace(DEFAULT, window_bytes=10 * PIECE_BYTES, window_pieces=8))
     node.exchange.reader_piece = 5
     node.meet(A, bitmap.run(15, 25))
     assert node.fill() == []

@@ -210,3 +210,12 @@ class AnyOrder(RuleBasedStateMachine):
 
 AnyOrder.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
 TestAnyOrder = AnyOrder.TestCase
+
+
+def test_who_has_the_least_is_served_first() -> None:
+    uploads = Uploads(POLICY)
+    a, b = PeerId("a"), PeerId("b")
+    assert uploads.ask(a, TAG, 0)
+    assert uploads.ask(b, TAG, 1)
+    assert uploads.next({a: 9, b: 2}.__getitem__) == (b, TAG, 1)
+    assert uploads.next({a: 9, b: 2}.__getitem__) == (a, TAG, 0)
