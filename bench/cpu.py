@@ -8,7 +8,9 @@ last byte alone, which an agent only hands out when all the rest is here and rig
 starts a download, and sending it a GB is not what is measured.
 
 The figure is the growth of user and system time of B's worker process (/proc/<pid>/stat), less
-what it takes when idle, for each GB (10^9 bytes) of the blob. `client` is what one client that
+what it takes when idle, for each GB (10^9 bytes) of the blob. Beside it, `floor`: a bare loop of
+system calls and hashes (`bare_relay.py`) that does the same to the same bytes between the same
+namespaces in the same run, and `over_floor`, the ratio of the two. `client` is what one client that
 reads all of it costs beside that, served from the store. B's own metrics must say that it received
 the blob from peers, nothing from the registry, and sent it to peers once; a run in which they do
 not is an error.
@@ -16,10 +18,14 @@ not is an error.
 A run takes some 20 s where the disk writes 200 MB/s; each of its waits is given up after 3 minutes.
 """
 
+import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from bench import bare_relay
 from bench.agent_costs import worker_pid
 from bench.backed_memory import back_memory
 from bench.large_blob import LargeBlob, push_large_blob, read, read_together, wait_stored
@@ -29,11 +35,12 @@ from shoal.core.peer import PeerId
 from shoal.testing.bed.agents import PEER_PORT, Agent
 from shoal.testing.bed.bed import Bed
 from shoal.testing.bed.node import Node
-from shoal.testing.bed.processes import BedError
+from shoal.testing.bed.processes import BedError, in_namespace, run
 from shoal.testing.bed.usage import CpuTime
 
 BOUND_S_PER_GB = 1.8
 _IDLE_S = 2.0
+_BARE_PORT = 7010
 # What may come from elsewhere, or go twice, before a run counts as another experiment.
 _TOLERANCE = 0.02
 
@@ -46,6 +53,7 @@ class Run:
     idle_share: float  # of one processor
     client_s: float  # a client that reads all of it from the store
     wall_s: float
+    floor: CpuTime
 
 
 def main() -> int:
@@ -105,14 +113,53 @@ def _run(bed: Bed, chain: tuple[Node, Node, Node], blob: LargeBlob) -> Run:
     began = CpuTime.of(pid)
     read(b, [blob.manifest_path, blob.blob_path], size_bytes=blob.size_bytes)
     client_s = (CpuTime.of(pid) - began).total_s
-    run = Run(work, idle_share, client_s, wall_s)
+    floor = _bare(bed, chain, blob)
+    result = Run(work, idle_share, client_s, wall_s, floor)
     print(
         f"user {work.user_s:.2f} s, system {work.system_s:.2f} s in {wall_s:.1f} s; "
-        f"idle {idle_share:.1%} of a processor; a client {client_s:.2f} s",
+        f"idle {idle_share:.1%} of a processor; a client {client_s:.2f} s; "
+        f"bare: user {floor.user_s:.2f} s, system {floor.system_s:.2f} s",
         file=sys.stderr,
         flush=True,
     )
-    return run
+    return result
+
+
+def _bare(bed: Bed, chain: tuple[Node, Node, Node], blob: LargeBlob) -> CpuTime:
+    """Return what the bare relay on B takes for the same bytes.
+
+    Raises:
+        BedError: it failed, or did not get the bytes of the blob.
+    """
+    a, b, c = chain
+    (source,) = a.agent.store.rglob(blob.spec.digest.hex)
+    for node in chain:
+        node.agent.stop()
+    back_memory(blob.size_bytes)
+    kept = bed.folder / "bare"
+    port, size = str(_BARE_PORT), str(blob.size_bytes)
+    server = _start(a, ["serve", a.host.ipv4, port, str(source)])
+    drain = _start(c, ["drain", b.host.ipv4, port, size])
+    try:
+        relay = ["relay", b.host.ipv4, port, a.host.ipv4, port, str(kept), size]
+        done = run(in_namespace(b.host.namespace, _bare_command(relay)), timeout_s=120)
+        digest, user, system = done.stdout.split()
+        if digest != blob.spec.digest.hex:
+            raise BedError("the bare relay did not receive the blob")
+        return CpuTime(float(user), float(system))
+    finally:
+        kept.unlink(missing_ok=True)
+        for process in (server, drain):
+            process.kill()
+            process.wait(10)
+
+
+def _start(node: Node, words: Sequence[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(in_namespace(node.host.namespace, _bare_command(words)))
+
+
+def _bare_command(words: Sequence[str]) -> list[str]:
+    return [sys.executable, "-I", str(Path(bare_relay.__file__)), *words]
 
 
 def _check_route(agent: Agent, blob: LargeBlob) -> None:
@@ -148,6 +195,17 @@ def _add(ledger: Ledger, runs: list[Run], gigabytes: float) -> None:
             note="received from a peer, verified, stored, sent once to a peer",
         )
     )
+    floor = [run.floor.total_s / gigabytes for run in runs]
+    ledger.add(
+        Figure.shown(
+            "floor",
+            floor,
+            unit="s/GB",
+            note="a bare loop of the same system calls and hashes: no protocol, no event loop",
+        )
+    )
+    over = [run.work.total_s / run.floor.total_s for run in runs]
+    ledger.add(Figure.shown("over_floor", over, unit="x"))
     user = [run.work.user_s / gigabytes for run in runs]
     ledger.add(Figure.shown("user", user, unit="s/GB"))
     system = [run.work.system_s / gigabytes for run in runs]
