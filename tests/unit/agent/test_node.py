@@ -477,10 +477,7 @@ async def test_words_about_blobs_that_nobody_knows_are_harmless(pieces: Pieces) 
     assert pieces.transfer.failure is None
 
 
-async def test_a_blob_comes_through_with_a_single_buffer_for_all_its_peers(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(pieces_module, "SEGMENT_BYTES", BLOCK_BYTES)
+async def test_a_blob_comes_through_with_a_single_buffer_for_all_its_peers() -> None:
     origin = registry()
     async with site(ONE, OTHER, THIRD, origin=origin) as (one, other, third):
         one_buffer(third)
