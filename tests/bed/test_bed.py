@@ -82,6 +82,7 @@ def test_it_goes_without_a_trace_when_a_test_fails() -> None:
 def test_it_goes_without_a_trace_when_its_owner_is_killed(number: signal.Signals) -> None:
     script = (
         "import signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # also under nohup and &
         "from shoal.testing.bed.bed import Bed\n"
         "with Bed(nodes=1) as bed:\n"
         "    print(bed.folder, flush=True)\n"

@@ -26,9 +26,10 @@ from shoal.core.wire.messages import Block, Message
 if TYPE_CHECKING:
     from shoal.core.peer import PeerId
 
-# Blocks that the kernel may hold unsent of a connection. Few, so that a control message is not
-# queued behind megabytes; two, so that the link never idles while Python looks elsewhere.
-UNSENT_BLOCKS = 2
+# Blocks that the kernel may hold unsent of a connection. One: the link does not idle while Python
+# looks elsewhere, no control message is queued behind megabytes, and a piece counts as sent, which
+# frees its upload slot, when little of it is left to send.
+UNSENT_BLOCKS = 1
 # Blocks that one wake-up may send before other connections get their turn.
 TURN_BLOCKS = 4
 # The kernel wakes us only for what came in so long at the last block's rate, for no more than

@@ -121,7 +121,7 @@ class Policy:
     stall_s: float = 1.0
     """A piece without progress for so long is asked for elsewhere too. design: "a second or so"."""
 
-    hedge_s: float = 0.4
+    hedge_s: float = 1.0
     """A piece that has not begun to arrive after so long may be asked for elsewhere when nothing
     else is left to ask for."""
 

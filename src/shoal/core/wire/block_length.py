@@ -8,12 +8,12 @@ from typing import Final
 
 from shoal.core.wire.codec import MAX_BLOCK_BYTES
 
-# 128 KiB take 10 ms at 100 Mbit/s; 64 KiB take half a second at 1 Mbit/s.
-FIRST_BLOCK_BYTES: Final = 128 * 1024
-LEAST_BLOCK_BYTES: Final = 64 * 1024
+# 64 KiB take 5 ms at 100 Mbit/s; 32 KiB take a quarter of a second at 1 Mbit/s.
+FIRST_BLOCK_BYTES: Final = 64 * 1024
+LEAST_BLOCK_BYTES: Final = 32 * 1024
 # A block that took less was short, one that took more was long, between them nothing changes.
-SHORT_S: Final = 0.02
-LONG_S: Final = 0.1
+SHORT_S: Final = 0.01
+LONG_S: Final = 0.05
 # Short ones in a row before the next is longer: the first of a connection leave at once, however
 # slow it is, into the kernel's own buffer.
 SHORT_BEFORE_LONGER: Final = 4

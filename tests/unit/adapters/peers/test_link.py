@@ -112,12 +112,13 @@ async def test_blocks_grow_while_they_leave_quickly_and_none_crosses_the_longest
 async def test_blocks_to_a_slow_reader_get_short() -> None:
     out = Outgoing(bytes(64 * MIB))
     async with link_and_stranger() as (link, _, stranger):
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LEAST_BLOCK_BYTES)
         link.send_piece(out.upload())
         stream = b""
         blocks: list[Block] = []
         while len(stream) < 24 * MIB:
             await asyncio.sleep(1.5 * LONG_S)  # in which it takes less than a block
-            stream += stranger.recv(MIB // 4)
+            stream += stranger.recv(LEAST_BLOCK_BYTES)
             blocks = [part for part in cut(stream) if isinstance(part, Block)]
             if blocks and blocks[-1].length == LEAST_BLOCK_BYTES:
                 return
