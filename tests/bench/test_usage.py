@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from shoal.testing.bed.processes import process_tree
 from shoal.testing.bed.usage import (
     Costs,
     CpuTime,
@@ -16,7 +17,6 @@ from shoal.testing.bed.usage import (
     parse_cpu_time,
     parse_link,
     parse_machine_time,
-    process_tree,
 )
 
 DEVICES = """\

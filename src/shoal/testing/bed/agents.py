@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from shoal.testing.bed.processes import BedError, Service, in_namespace, run
+from shoal.testing.bed.processes import BedError, Service, in_namespace, process_tree, run
 from shoal.testing.bed.record import is_dead
 
 START_TIMEOUT_S = 60.0  # 1 s on an idle machine
@@ -88,16 +88,7 @@ class Agent:
 
     def pids(self) -> list[int]:
         """Return the process ids: the supervisor first, then its children."""
-        found, queue = [], [self.service.pid]
-        while queue:
-            pid = queue.pop(0)
-            found.append(pid)
-            try:
-                children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-            except OSError:
-                continue
-            queue += map(int, children)
-        return found
+        return process_tree(self.service.pid)
 
     def kill(self) -> None:
         """SIGKILL supervisor and agent together, as when the node loses power."""

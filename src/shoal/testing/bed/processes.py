@@ -73,6 +73,20 @@ def in_namespace(namespace: str, argv: Sequence[str]) -> list[str]:
     return ["nsenter", f"--net=/run/netns/{namespace}", "--", *argv]
 
 
+def process_tree(pid: int) -> list[int]:
+    """Return a process and all that descend from it, parents first, as far as they still run."""
+    found, queue = [], [pid]
+    while queue:
+        pid = queue.pop(0)
+        found.append(pid)
+        try:
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        except OSError:
+            continue
+        queue += map(int, children)
+    return found
+
+
 class Service:
     """One long-running program with its log file; started, stopped, paused and killed by id."""
 

@@ -14,7 +14,7 @@ from types import TracebackType
 
 from shoal.testing.bed.bed import Bed
 from shoal.testing.bed.node import Node
-from shoal.testing.bed.processes import BedError, Service
+from shoal.testing.bed.processes import BedError, Service, process_tree
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 TRAFFIC_INTERVAL_S = 0.25
@@ -266,20 +266,6 @@ def _link(service: Service) -> LinkBytes | None:
     except (OSError, BedError):
         return None
     return parse_link(devices, device="eth0")
-
-
-def process_tree(pid: int) -> list[int]:
-    """Return a process and all that descend from it, as far as they still run."""
-    found, queue = [], [pid]
-    while queue:
-        pid = queue.pop()
-        found.append(pid)
-        try:
-            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        except OSError:
-            continue
-        queue += map(int, children)
-    return found
 
 
 def _agent(node: Node) -> str:
