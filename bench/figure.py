@@ -45,18 +45,7 @@ class Figure:
         Raises:
             ValueError: There is no run.
         """
-        value, worst = _median(name, runs), max(runs)
-        return cls(
-            name=name,
-            value=value,
-            worst=worst,
-            bound=bound,
-            ok=value <= bound,
-            unit=unit,
-            wanted="at most",
-            runs=tuple(runs),
-            note=note,
-        )
+        return cls._of(name, runs, wanted="at most", bound=bound, unit=unit, note=note)
 
     @classmethod
     def at_least(
@@ -67,18 +56,7 @@ class Figure:
         Raises:
             ValueError: There is no run.
         """
-        value, worst = _median(name, runs), min(runs)
-        return cls(
-            name=name,
-            value=value,
-            worst=worst,
-            bound=bound,
-            ok=value >= bound,
-            unit=unit,
-            wanted="at least",
-            runs=tuple(runs),
-            note=note,
-        )
+        return cls._of(name, runs, wanted="at least", bound=bound, unit=unit, note=note)
 
     @classmethod
     def shown(
@@ -95,15 +73,33 @@ class Figure:
         Raises:
             ValueError: There is no run.
         """
-        value = _median(name, runs)
+        return cls._of(
+            name, runs, wanted="shown", unit=unit, note=note, more_is_better=more_is_better
+        )
+
+    @classmethod
+    def _of(
+        cls,
+        name: str,
+        runs: Sequence[float],
+        *,
+        wanted: Wanted,
+        unit: str,
+        note: str,
+        bound: float | None = None,
+        more_is_better: bool = False,
+    ) -> Self:
+        if not runs:
+            raise ValueError(f"{name} was never measured")
+        value = statistics.median(runs)
         return cls(
             name=name,
             value=value,
-            worst=min(runs) if more_is_better else max(runs),
-            bound=None,
-            ok=True,
+            worst=min(runs) if more_is_better or wanted == "at least" else max(runs),
+            bound=bound,
+            ok=_keeps(value, wanted, bound),
             unit=unit,
-            wanted="shown",
+            wanted=wanted,
             runs=tuple(runs),
             note=note,
         )
@@ -111,9 +107,7 @@ class Figure:
     @property
     def worst_ok(self) -> bool:
         """Whether the worst run keeps the bound too."""
-        if self.bound is None:
-            return True
-        return self.worst <= self.bound if self.wanted == "at most" else self.worst >= self.bound
+        return _keeps(self.worst, self.wanted, self.bound)
 
     @property
     def verdict(self) -> str:
@@ -125,10 +119,10 @@ class Figure:
         return "ok" if self.worst_ok else "ok, worst run missed"
 
 
-def _median(name: str, runs: Sequence[float]) -> float:
-    if not runs:
-        raise ValueError(f"{name} was never measured")
-    return statistics.median(runs)
+def _keeps(value: float, wanted: Wanted, bound: float | None) -> bool:
+    if bound is None:
+        return True
+    return value <= bound if wanted == "at most" else value >= bound
 
 
 def number(value: float, unit: str) -> str:
