@@ -1,0 +1,1 @@
+"""What the console knows and the rules it keeps: no database, no clock, no web."""
