@@ -12,7 +12,7 @@ class Edition(StrEnum):
     ADVANCED = "Enterprise_Advanced"
 
     @property
-    def title(self) -> str:
+    def label(self) -> str:
         """The edition as people say it, such as `Standard`."""
         return self.value.removeprefix("Enterprise_")
 

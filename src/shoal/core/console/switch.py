@@ -51,7 +51,7 @@ def switch_on(instance: Instance, *, confirmed: bool) -> Switched:
     """
     if instance.edition not in EDITIONS_WITH_P2P:
         raise SwitchRefused(
-            f"{instance.name} ({instance.id}) is {instance.edition.title} edition. P2P "
+            f"{instance.name} ({instance.id}) is {instance.edition.label} edition. P2P "
             "Acceleration takes Standard or Advanced: upgrade the instance first.",
             code="EDITION_NOT_SUPPORTED",
         )

@@ -1,0 +1,1 @@
+"""The console's database: SQLite by default, PostgreSQL by URL."""

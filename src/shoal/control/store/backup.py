@@ -1,0 +1,100 @@
+"""One file that holds everything the console knows, and the way back.
+
+The file is JSON lines, so that a backup of SQLite can be restored into PostgreSQL and the other
+way round, and so that anybody can read what is in it. Secrets stay sealed: the key file is backed
+up beside it, or they are lost.
+"""
+
+import json
+import os
+from pathlib import Path
+
+from sqlalchemy import Boolean, delete, insert, select
+from sqlalchemy.exc import DBAPIError
+
+from shoal.control.store.database import Database
+from shoal.control.store.migrate import migrate, migrations, version
+from shoal.control.store.tables import METADATA, SETTING, WEB_SESSION
+from shoal.core.errors import BadInput, ShoalError
+
+FORMAT = "shoal-console-backup"
+# Sessions are not kept: a restored console asks everyone to sign in.
+_TABLES = [table for table in METADATA.tables.values() if table is not WEB_SESSION]
+
+
+class NotEmpty(ShoalError):
+    """The database to restore into holds something: only `replace` may overwrite it."""
+
+
+def backup(database: Database, path: Path) -> int:
+    """Write all rows to `path`, a file of mode 0600 that is whole or not there; return how many.
+
+    Raises:
+        BadInput: The file cannot be written.
+    """
+    schema = version(database)
+    lines = [json.dumps({"format": FORMAT, "schema": schema})]
+    with database.read() as connection:
+        for table in _TABLES:
+            lines.extend(
+                json.dumps({"table": table.name, "row": dict(row._mapping)})
+                for row in connection.execute(select(table))
+            )
+    part = path.with_name(f"{path.name}.part")
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write("\n".join(lines) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise BadInput(f"cannot write {path}: {error.strerror}") from error
+    return len(lines) - 1
+
+
+def restore(database: Database, path: Path, *, replace: bool = False) -> int:
+    """Fill the database from a backup, all or nothing; return how many rows there are.
+
+    Raises:
+        BadInput: Not a backup, damaged, or of a newer Shoal.
+        NotEmpty: The database holds something, and `replace` is not set.
+    """
+    rows = _read(path)
+    migrate(database)
+    tables = {table.name: table for table in _TABLES}
+    with database.write() as connection:
+        if connection.execute(select(SETTING)).first() is not None and not replace:
+            raise NotEmpty(f"{database.shown} is in use: --replace overwrites what it holds")
+        for table in (WEB_SESSION, *reversed(_TABLES)):
+            connection.execute(delete(table))
+        for name, row in rows:
+            if name not in tables or set(row) != set(tables[name].columns.keys()):
+                raise BadInput(f"{path}: this Shoal has no table {name} of those columns")
+            # SQLite spells flags 0 and 1, PostgreSQL true and false.
+            flags = {
+                column.name for column in tables[name].columns if isinstance(column.type, Boolean)
+            }
+            values = {key: bool(value) if key in flags else value for key, value in row.items()}
+            try:
+                connection.execute(insert(tables[name]).values(values))
+            except DBAPIError as error:
+                raise BadInput(f"{path}: a row of {name} cannot be taken: {error.orig}") from error
+    return len(rows)
+
+
+def _read(path: Path) -> list[tuple[str, dict[str, object]]]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"cannot read {path}: {error}") from error
+    try:
+        head = json.loads(lines[0])
+        if head["format"] != FORMAT:
+            raise KeyError(head["format"])
+        rows = [(entry["table"], entry["row"]) for entry in map(json.loads, lines[1:])]
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise BadInput(f"{path} is not a backup of the console, or is damaged") from error
+    if head["schema"] > len(migrations()):
+        raise BadInput(f"{path} was written by a newer Shoal (schema {head['schema']})")
+    return rows
