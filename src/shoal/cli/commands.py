@@ -14,6 +14,7 @@ from shoal import __version__
 _ELSEWHERE = {
     "pull": ("shoal.cli.pull", "pull_command"),
     "containerd": ("shoal.cli.containerd", "containerd_app"),
+    "console": ("shoal.cli.console", "console_app"),
     "sim": ("shoal.cli.sim", "sim_command"),
 }
 _HELP = "Pull container images through the other nodes of your site, each byte once from afar."

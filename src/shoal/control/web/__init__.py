@@ -1,0 +1,1 @@
+"""The console's pages: rendered on the server, complete without JavaScript."""
