@@ -57,6 +57,8 @@ def _lines(node: yaml.Node, prefix: str, seen: list[int]) -> Iterator[tuple[str,
         names = set()
         for key, value in node.value:
             line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise ValueError(f"line {line}: a key must be a word, not a list or a mapping")
             if key.value in names:
                 raise ValueError(f"key {key.value!r} stands twice, the second time in line {line}")
             names.add(key.value)

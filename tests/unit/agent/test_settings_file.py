@@ -44,6 +44,7 @@ def test_an_empty_file_says_nothing(tmp_path: Path, text: str) -> None:
         ("a: !!python/object/apply:os.system [id]\n", "could not determine a constructor"),
         (b"\xff\xfe\xff", "not valid YAML"),
         ("[" * 5000, "not valid YAML"),
+        ("a: 1\n? [b]\n: 2\n", "line 2: a key must be a word"),
     ],
 )
 def test_a_file_that_cannot_be_right_is_refused_with_the_place(
