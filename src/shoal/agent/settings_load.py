@@ -201,7 +201,7 @@ class _Gathered:
         for name in names:
             at = name
             while at and at not in self._sources:
-                at = re.sub(r"(?:\.[^.\[]*|\[\d+\]|^[^.\[]*)$", "", at)
+                at = at[: max(at.rfind("."), at.rfind("["), 0)]  # whatever an unknown key holds
             if at:
                 sources[self._sources[at]] = None
         return f" ({', '.join(sources)})" if sources else ""

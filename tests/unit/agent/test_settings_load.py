@@ -157,6 +157,7 @@ def test_an_error_names_key_expectation_value_and_source(file: Path) -> None:
     ("text", "message"),
     [
         ("frnt: {port: 1}\n", "frnt: there is no such setting; did you mean front?"),
+        ("a[b: 1\n", "a[b: there is no such setting"),
         ("port: 1\n", "did you mean front.port or peer.port or exporter.port?"),
         ("front: {prot: 1}\n", "did you mean front.port?"),
         (

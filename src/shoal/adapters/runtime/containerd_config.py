@@ -122,7 +122,7 @@ def _load(path: Path) -> list[tuple[Path, dict[str, Any]]]:
 
 def _version_of(tree: dict[str, Any]) -> int:
     version = tree.get("version", 1)
-    return version if version in _PLUGIN else LATEST_VERSION
+    return version if isinstance(version, int) and version in _PLUGIN else LATEST_VERSION
 
 
 def _merged_registry(

@@ -77,7 +77,10 @@ def token_url(challenge: Challenge, *, scopes: Iterable[str] = (), account: str 
     realm = challenge.get("realm")
     if challenge.scheme != "bearer" or not realm:
         raise BadInput(f"no Bearer challenge with a realm: {challenge.scheme!r}")
-    parts = urlsplit(realm)
+    try:
+        parts = urlsplit(realm)
+    except ValueError as exc:  # a bracket that is not closed: "Invalid IPv6 URL"
+        raise BadInput(f"realm is not a URL: {realm[:160]!r}") from exc
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
         raise BadInput(f"realm is not an http or https URL: {realm[:160]!r}")
     # Some registries put several scopes, separated by spaces, into the one parameter.

@@ -35,6 +35,11 @@ def test_the_snippet_for_an_unset_one_is_right_when_pasted(path: Path, head: str
     assert read_config(path).config_path == (CERTS_D,)
 
 
+def test_a_version_that_is_no_number_is_taken_for_the_latest(path: Path) -> None:
+    path.write_text("version.n = 6\n")
+    assert read_config(path).version == 3
+
+
 @pytest.mark.parametrize("release", [None, (1, 6), (2, 0), (2, 1)])
 def test_the_snippet_for_a_missing_file_is_a_whole_file(
     path: Path, release: tuple[int, int] | None

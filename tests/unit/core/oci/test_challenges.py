@@ -104,7 +104,16 @@ def test_a_realms_own_query_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    "realm", ["", "ftp://a/t", "/token", "https://", "https://me:secret@a.example/t", "file:///etc"]
+    "realm",
+    [
+        "",
+        "ftp://a/t",
+        "/token",
+        "https://",
+        "https://me:secret@a.example/t",
+        "file:///etc",
+        "http://[",
+    ],
 )
 def test_a_realm_that_is_no_web_address_is_bad_input(realm: str) -> None:
     with pytest.raises(BadInput):
