@@ -7,6 +7,9 @@ from aiohttp import web
 from shoal.control.console import Console
 from shoal.control.web.app import build_pages
 
+# A policy document has 6 KiB, an OIDC token at most 20,000 characters: the bound for all bodies.
+MAX_REQUEST_BYTES = 64 * 1024
+
 # Adds the routes of an API to the root application: the API's own module provides it.
 Mount = Callable[[web.Application, Console], None]
 
@@ -18,14 +21,13 @@ def build(console: Console, *, mounts: Iterable[Mount] = ()) -> web.Application:
         console: What pages and APIs share.
         mounts: What else is served beside the pages.
     """
-    root = web.Application()
+    root = web.Application(client_max_size=MAX_REQUEST_BYTES)
     for mount in mounts:
         mount(root, console)
     root.add_subapp("/console", build_pages(console))
     root.router.add_get("/healthz", _health)
     if not any(resource.canonical == "/" for resource in root.router.resources()):
         root.router.add_get("/", _to_pages)
-    root.router.add_get("/console", _to_pages)
     return root
 
 

@@ -9,13 +9,12 @@ from shoal.control.web.render import STATIC, static_hash
 from shoal.control.web.security import with_headers, with_visit
 from shoal.control.web.visit import CONSOLE
 
-MAX_FORM_BYTES = 64 * 1024
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
 def build_pages(console: Console) -> web.Application:
     """Return the application of all pages."""
-    app = web.Application(middlewares=[with_headers, with_visit], client_max_size=MAX_FORM_BYTES)
+    app = web.Application(middlewares=[with_headers, with_visit])
     app[CONSOLE] = console
     app.add_routes([web.get("/", _home), web.get("/static/{hash}/{name}", _static)])
     for routes in (
@@ -40,9 +39,9 @@ async def _static(request: web.Request) -> web.StreamResponse:
     path = STATIC / name
     # Only names that the folder itself lists: no path of a request is ever opened.
     if name not in {file.name for file in STATIC.iterdir()}:
-        raise web.HTTPNotFound
+        return web.Response(status=404)
     if request.match_info["hash"] != static_hash(name):
-        raise web.HTTPNotFound
+        return web.Response(status=404)
     return web.Response(
         body=path.read_bytes(),
         content_type=_TYPES.get(path.suffix, "application/octet-stream"),

@@ -65,15 +65,15 @@ async def _region(visit: Visit) -> web.StreamResponse:
 
 
 async def _list_page(visit: Visit) -> web.StreamResponse:
-    def load(connection: Connection) -> tuple[list[Instance], list[str], dict[str, int]]:
+    def load(connection: Connection) -> tuple[list[Instance], dict[str, int]]:
         running: dict[str, int] = {}
         for component in clusters.components(connection):
             running[component.instance_id] = running.get(component.instance_id, 0) + 1
         found = instances.find_all(connection, region=visit.region or None)
-        return found, instances.regions(connection), running
+        return found, running
 
-    found, regions, running = await visit.read(load)
-    return page(visit, "instances.html", instances=found, regions=regions, running=running)
+    found, running = await visit.read(load)
+    return page(visit, "instances.html", instances=found, running=running)
 
 
 async def _new_page(visit: Visit) -> web.StreamResponse:

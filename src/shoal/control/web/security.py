@@ -6,8 +6,9 @@ from http import HTTPStatus
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from sqlalchemy import Connection
 
-from shoal.control.store import accounts, ids
+from shoal.control.store import accounts, ids, instances
 from shoal.control.store.records import NotFound
 from shoal.control.web.render import page
 from shoal.control.web.visit import CONSOLE, Visit, form_of, new_request_id, set_visit, visit_of
@@ -56,12 +57,10 @@ async def with_visit(request: web.Request, handler: Handler) -> web.StreamRespon
     console = request.app[CONSOLE]
     token = request.cookies.get(SESSION_COOKIE, "")
     now_s = console.now_s
-    session = (
-        await console.read(lambda c: accounts.session(c, token, now_s=now_s)) if token else None
-    )
+    session, regions = await console.read(lambda c: _signed_in(c, token, now_s=now_s))
     known = request.cookies.get(ANONYMOUS_COOKIE, "")
     anonymous = known if 20 <= len(known) <= 100 else ids.web_token()
-    visit = Visit(request, console, session, anonymous, new_request_id())
+    visit = Visit(request, console, session, anonymous, new_request_id(), regions)
     set_visit(request, visit)
     if session is not None and accounts.is_to_be_noted(session, now_s=now_s):
         in_use = session
@@ -71,6 +70,13 @@ async def with_visit(request: web.Request, handler: Handler) -> web.StreamRespon
     if session is None and anonymous != known:
         set_cookie(visit, answer, ANONYMOUS_COOKIE, anonymous)
     return answer
+
+
+def _signed_in(
+    connection: Connection, token: str, *, now_s: int
+) -> tuple[accounts.Session | None, list[str]]:
+    found = accounts.session(connection, token, now_s=now_s) if token else None
+    return found, instances.regions(connection) if found is not None else []
 
 
 async def _as_page(visit: Visit, handler: Handler) -> web.StreamResponse:

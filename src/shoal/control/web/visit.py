@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -38,7 +38,7 @@ class Form:
         try:
             return check(self.values.get(name, "").strip())
         except BadInput as error:
-            self.errors[name] = f"Expected {error}." if str(error)[:1].islower() else str(error)
+            self.errors[name] = f"Expected {error}."
             return ""
 
     def ticked(self, name: str) -> bool:
@@ -60,6 +60,7 @@ class Visit:
     session: accounts.Session | None
     anonymous_token: str  # of the cookie that stands in for a session before sign-in
     request_id: str
+    regions: Sequence[str] = ()  # those that have instances
     form: Form = field(default_factory=Form)
 
     @property

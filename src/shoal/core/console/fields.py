@@ -102,7 +102,7 @@ def domains(text: str) -> str:
         try:
             domain(word)
         except BadInput:
-            raise BadInput(f"{word[:80]} is not a domain") from None
+            raise BadInput(f"domains such as registry.example.com, not {word[:80]!r}") from None
     return "\n".join(words)
 
 
@@ -110,7 +110,7 @@ def registry_url(text: str) -> str:
     """Return the address of a registry: scheme, host and port, nothing behind."""
     parts = _web_address(text, "an address such as https://registry.example.com")
     if parts.username or parts.password:
-        raise BadInput("without a user or password: those are the runtime's business")
+        raise BadInput("an address without a user or password: those are the runtime's business")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise BadInput("only scheme, host and port, such as https://registry.example.com:5000")
     return text.rstrip("/")
