@@ -12,7 +12,7 @@ from shoal.cli.main import main
 def test_the_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
-    for name in ("agent", "pull", "containerd", "version"):
+    for name in ("agent", "pull", "containerd", "console", "version"):
         assert f" {name} " in out
 
 

@@ -30,9 +30,11 @@ def backup(database: Database, path: Path) -> int:
     """Write all rows to `path`, a file of mode 0600 that is whole or not there; return how many.
 
     Raises:
-        BadInput: The file cannot be written.
+        BadInput: The file cannot be written, or the database was never a console's.
     """
     schema = version(database)
+    if not schema:
+        raise BadInput(f"{database.shown} holds no console: is this the right database?")
     lines = [json.dumps({"format": FORMAT, "schema": schema})]
     with database.read() as connection:
         for table in _TABLES:
