@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 # A file of src/shoal, or a folder with "/" at its end -> why it has no unit test of its own.
 EXCEPTIONS: Mapping[str, str] = {
     "core/errors.py": "classes that keep what they are given: who raises them is tested",
+    "testing/chaos/": "what breaks, pulls and samples needs the bed: tests/bed/test_chaos runs it",
     "testing/bed/": "needs root and network namespaces: every test in tests/bed runs it",
 }
 

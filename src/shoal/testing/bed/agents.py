@@ -23,7 +23,13 @@ class Agent:
     """`shoal agent --config agent.yaml` in a node's namespace."""
 
     def __init__(
-        self, *, namespace: str, folder: Path, ready_url: str, resolv_conf: Path | None = None
+        self,
+        *,
+        namespace: str,
+        folder: Path,
+        ready_url: str,
+        resolv_conf: Path | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         """Prepare.
 
@@ -32,6 +38,7 @@ class Agent:
             folder: for its settings, store and log.
             ready_url: what answers 200 once it is ready.
             resolv_conf: what the agent finds at /etc/resolv.conf; None: the machine's own.
+            environment: variables beside those of the bed.
         """
         self.namespace = namespace
         self.folder = folder
@@ -43,6 +50,7 @@ class Agent:
             f"agent of {namespace}",
             in_namespace(namespace, [*_with_names(resolv_conf), *command]),
             log=folder / "agent.log",
+            env=environment,
         )
 
     def configure(self, settings: Mapping[str, Any]) -> None:

@@ -108,6 +108,7 @@ class Node:
         wait: bool = True,
         ready_url: str = DEFAULT_READY_URL,
         resolv_conf: Path | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> Agent:
         """Start the agent with these settings, written to YAML as they are.
 
@@ -116,6 +117,7 @@ class Node:
             wait: return once it is ready.
             ready_url: what answers 200 then.
             resolv_conf: what the agent finds at /etc/resolv.conf; None: the machine's own.
+            environment: variables for the agent beside those of the bed.
 
         Raises:
             BedError: one runs here already, or it does not become ready.
@@ -127,6 +129,7 @@ class Node:
             folder=self.folder / "agent",
             ready_url=ready_url,
             resolv_conf=resolv_conf,
+            environment=environment,
         )
         self._agent.configure(settings)
         self._agent.start(wait=wait)

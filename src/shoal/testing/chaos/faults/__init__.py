@@ -1,0 +1,1 @@
+"""What breaks and mends the parts of a bed: one module for each thing that can be broken."""
