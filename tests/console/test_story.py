@@ -80,7 +80,7 @@ def test_the_whole_story_of_the_page(person: Person, tmp_path: Path) -> None:
     _look_around(person)
     errors = [
         entry["message"]
-        for entry in person.browser.get_log("browser")
+        for entry in person.browser.get_log("browser")  # type: ignore[no-untyped-call] # selenium has no types for it
         if entry["level"] == "SEVERE" and "status of 422" not in entry["message"]
     ]
     assert errors == []
