@@ -22,6 +22,7 @@ from shoal.adapters.origin.config import RegistryConfig
 from shoal.adapters.origin.known import KnownRegistries
 from shoal.adapters.store.containerd_content import ContainerdContent
 from shoal.adapters.store.disk import DiskStore
+from shoal.adapters.store.scrub import Scrubber
 from shoal.adapters.store.with_containerd import WithContainerd
 from shoal.adapters.telemetry.front_meter import FrontMeter
 from shoal.adapters.telemetry.logs import set_level
@@ -40,6 +41,7 @@ from shoal.agent.members import Members
 from shoal.agent.node import Node
 from shoal.agent.pulse import pulse
 from shoal.agent.reload import Reload
+from shoal.agent.scrubbing import scrub_regularly
 from shoal.agent.settings import AgentSettings, RegistrySettings
 from shoal.agent.tasks import Tasks
 from shoal.agent.traced_swarm import traced_swarm
@@ -60,6 +62,7 @@ _log = logging.getLogger("shoal.agent")
 # Hashing and the disk: more threads than cores, since some wait for the disk.
 WORKER_THREADS = 4
 SWEEP_INTERVAL_S = 1.0
+FIRST_SCRUB_S = 60.0  # what a node that has just started is asked for comes first
 # A node whose sources of members do not answer serves its own pulls all the same.
 MEMBERS_PATIENCE_S = 5.0
 
@@ -97,6 +100,7 @@ class Agent:
         self.known = self.holdings.load()
         self.members_known = False
         self.front_answers = False
+        self.scrubber: Scrubber | None = None
         self.tasks = Tasks()
 
     @property
@@ -179,6 +183,18 @@ class Agent:
             members = Members(members_changed)
             members.apply(settings)
             stack.push_async_callback(members.stop)
+            if settings.store.scrub_bytes_per_s:
+                self.scrubber = Scrubber(
+                    self.disk,
+                    rate_bytes_per_s=settings.store.scrub_bytes_per_s,
+                    is_busy=lambda: bool(node.transfers),
+                )
+                scrubbing = scrub_regularly(
+                    self.scrubber,
+                    first_after_s=FIRST_SCRUB_S,
+                    interval_s=settings.store.scrub_interval_s,
+                )
+                self.tasks.start(scrubbing, name="scrub")
             self.tasks.start(self._members_in_time(), name="membership patience")
             self.tasks.start(_every(SWEEP_INTERVAL_S, transfers.sweep), name="sweep")
             stack.push_async_callback(self.tasks.end)
@@ -266,6 +282,8 @@ class Agent:
             store_used_bytes=self.store.used_bytes(),
             store_quota_bytes=self.settings.store.quota_bytes,
             store_blobs=sum(1 for _ in self.disk.digests()),
+            store_blobs_dropped=self.disk.dropped,
+            store_scrubbed_bytes=self.scrubber.read_bytes if self.scrubber is not None else 0,
             peers_refused=node.network.refused,
             peer_connections_limit=self.settings.limits.peer_connections,
             limit_upload_bytes_per_second=self.settings.limits.upload_bytes_per_s or 0,

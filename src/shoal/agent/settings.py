@@ -108,6 +108,15 @@ class StoreSettings(Section):
     """Bytes of the disk that are left free for others, whatever the quota says; below it blobs
     pass through unkept. 1 GiB keeps a node below the kubelet's disk pressure on small disks."""
 
+    scrub_bytes_per_s: Size = 20 * _MIB
+    """Most bytes that are read in a second to look for damaged blobs, and only while no blob
+    arrives or is asked for. 20 MiB/s reads a full store in 17 minutes and is a tenth of what a
+    slow disk can do. 0: stored blobs are not read again."""
+
+    scrub_interval_s: Seconds = 604800.0
+    """Seconds between two such rounds; the first begins a minute after the start. A week, as RAID
+    arrays and file systems are scrubbed on Debian every month: a cache costs less to be right."""
+
 
 class RegistrySettings(Section):
     """One registry that the front serves; any other is an immediate 404."""

@@ -11,7 +11,7 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -42,6 +42,14 @@ _RECORD_USE_EVERY_S = 60.0
 # The record of lengths is written anew when it has this many lines, about a megabyte, more than
 # twice the number of blobs.
 _SPARE_LINES = 10_000
+
+
+# Told how many bytes were read and hashed.
+Pace = Callable[[int], None]
+
+
+def _at_once(_: int) -> None:
+    """Do not wait: somebody does."""
 
 
 class _State(Enum):
@@ -91,6 +99,8 @@ class DiskStore:
                 files.default_reserve_bytes(root) if reserve_bytes is None else reserve_bytes
             )
             self._changing = Lock()
+            self.dropped = 0
+            """Verified blobs that were found damaged, cut or gone, and dropped, so far."""
             self._arrivals: dict[DiskPartial, _Arrival] = {}
             self._ledger = Ledger(quota_bytes=quota_bytes)
             lengths = read_lengths(self._layout.lengths)
@@ -106,7 +116,8 @@ class DiskStore:
     def open(self, digest: Digest) -> OpenBlob | None:
         """Return the verified blob, pinned and marked as used just now, or None.
 
-        A blob whose length was not on record at the start is hashed first.
+        A blob whose length was not on record at the start is hashed first, and so is one whose file
+        was written to since: nothing of ours writes to it.
 
         Raises:
             StoreError: the file cannot be opened, for a reason other than being damaged or gone.
@@ -118,6 +129,9 @@ class DiskStore:
         try:
             if entry.proven or self._prove(entry, digest):
                 file = self._open_file(entry, digest)
+            if file is not None and not _is_untouched(entry, file.fd):
+                file.close()
+                file = self._open_file(entry, digest) if self._prove(entry, digest) else None
         finally:
             if file is None:
                 self._ledger.unpin(entry)
@@ -175,17 +189,24 @@ class DiskStore:
         """Return the bytes that verified and partial blobs take. Cheap."""
         return self._ledger.used_bytes
 
-    def verify(self, digest: Digest) -> bool:
+    def verify(self, digest: Digest, *, pace: Pace = _at_once) -> bool:
         """Hash a verified blob again and drop it if it is damaged; is it here and right?
+
+        This is no use of it: what nobody else uses goes as soon as it did.
+
+        Args:
+            digest: which blob.
+            pace: told of each block that was read; waits for as long as it wants, and may raise.
 
         Raises:
             StoreError: it cannot be read, for a reason other than being damaged or gone.
         """
-        entry = self._pin(digest)
+        self._check_open()
+        entry = self._ledger.pin(digest, is_use=False)
         if entry is None:
             return False
         try:
-            return self._prove(entry, digest)
+            return self._prove(entry, digest, pace=pace)
         finally:
             self._ledger.unpin(entry)
 
@@ -266,16 +287,19 @@ class DiskStore:
             entry.recorded_s = now_s
             try:
                 os.utime(fd)
+                entry.modified_ns = os.fstat(fd).st_mtime_ns
             except OSError as error:  # costs some order of eviction after a restart, no more
                 _log.debug("use_not_recorded", extra={"digest": str(entry.key)}, exc_info=error)
 
-    def _prove(self, entry: Entry, digest: Digest) -> bool:
+    def _prove(self, entry: Entry, digest: Digest, *, pace: Pace = _at_once) -> bool:
         """Check the digest of a pinned entry, dropping it if it is wrong."""
         file = self._open_file(entry, digest)
         if file is None:
             return False
         try:
-            right = _hash(file.fd, digest.algorithm) == digest.hex
+            modified_ns = os.fstat(file.fd).st_mtime_ns  # before: a write meanwhile is another
+            right = _hash(file.fd, digest.algorithm, pace=pace) == digest.hex
+            entry.modified_ns = modified_ns
         except OSError as error:
             if error.errno != errno.EIO:
                 raise store_error(error, file.path) from error
@@ -294,6 +318,7 @@ class DiskStore:
     def _drop(self, entry: Entry, what: str) -> None:
         with self._changing:
             if entry.listed:
+                self.dropped += 1
                 _log.warning("blob_dropped", extra={"digest": str(entry.key), "reason": what})
                 self._ledger.remove(entry)
                 self._unlink(entry)
@@ -424,11 +449,20 @@ class DiskStore:
         return (self._layout.blob(key),)
 
 
-def _hash(fd: int, algorithm: str) -> str:
+def _is_untouched(entry: Entry, fd: int) -> bool:
+    """Whether a file is as it was when last looked at; the first look after a start is trusted."""
+    modified_ns = os.fstat(fd).st_mtime_ns
+    if entry.modified_ns is None:
+        entry.modified_ns = modified_ns
+    return entry.modified_ns == modified_ns
+
+
+def _hash(fd: int, algorithm: str, *, pace: Pace) -> str:
     hasher = hashlib.new(algorithm)
     offset = 0
     with memoryview(bytearray(files.BLOCK_BYTES)) as view:
         while read := os.preadv(fd, [view], offset):
             hasher.update(view[:read])
             offset += read
+            pace(read)
     return hasher.hexdigest()

@@ -23,7 +23,7 @@ BlobKey = Digest | BlobTag
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """One blob's account. Only the ledger writes to it, but for `recorded_s`."""
+    """One blob's account. Only the ledger writes to it, but for the last two."""
 
     key: BlobKey
     size_bytes: int
@@ -32,6 +32,7 @@ class Entry:
     listed: bool = True  # False once removed
     proven: bool = True  # False if the digest must be checked before the blob is used
     recorded_s: float = field(default=float("-inf"))  # when the use was last written to disk
+    modified_ns: int | None = None  # the file's time when it was last known to be right
 
 
 class Ledger:
@@ -102,14 +103,15 @@ class Ledger:
                 self._remove(entry)
             return removed
 
-    def pin(self, key: BlobKey) -> Entry | None:
-        """Note a use of `key` and keep it from being evicted; None if it is not listed."""
+    def pin(self, key: BlobKey, *, is_use: bool = True) -> Entry | None:
+        """Keep `key` from being evicted, and note a use of it; None if it is not listed."""
         with self._lock:
             entry = self._entries.get(key)
             if entry is not None:
                 entry.pins += 1
-                self._uses += 1
-                entry.last_use = self._uses
+                if is_use:
+                    self._uses += 1
+                    entry.last_use = self._uses
             return entry
 
     def unpin(self, entry: Entry) -> None:

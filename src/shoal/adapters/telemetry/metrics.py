@@ -65,6 +65,12 @@ class Levels:
     store_used_bytes: float = _level("Bytes that whole and partial blobs take in the store.")
     store_quota_bytes: float = _level("Bytes that they may take.")
     store_blobs: float = _level("Whole blobs in the store.")
+    store_blobs_dropped: float = _level(
+        "Whole blobs that were found damaged, cut short or gone, and dropped.", counter=True
+    )
+    store_scrubbed_bytes: float = _level(
+        "Bytes of the store that were read again to look for damage.", counter=True
+    )
     limit_upload_bytes_per_second: float = _level(
         "Most that goes to peers in a second (limits.upload_bytes_per_s); 0 if there is no limit."
     )

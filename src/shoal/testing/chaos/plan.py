@@ -58,6 +58,8 @@ class Kind:
 # which a pull without Shoal would fail as well: "no route to host".
 _CUT_S = (0.8, 2.2)
 _SHORT_S = (2.0, 4.0)
+# Six of the kinds are the registry's: any longer, and Shoal could seldom be of use.
+_BRIEF_S = (1.0, 2.5)
 _LONG_S = (4.0, 9.0)
 
 KINDS: Mapping[FaultKind, Kind] = {
@@ -69,12 +71,12 @@ KINDS: Mapping[FaultKind, Kind] = {
     FaultKind.DAMAGE_STORE: Kind(Scope.NODE, (0.5, 1.5)),
     FaultKind.FILL_DISK: Kind(Scope.NODE, _LONG_S),
     FaultKind.JUMP_CLOCK: Kind(Scope.NODE, _LONG_S, ("+3600", "-3600", "+315360000", "-86400")),
-    FaultKind.REGISTRY_429: Kind(Scope.REGISTRY, _SHORT_S),
-    FaultKind.REGISTRY_500: Kind(Scope.REGISTRY, _SHORT_S),
-    FaultKind.REGISTRY_503: Kind(Scope.REGISTRY, _SHORT_S),
-    FaultKind.REGISTRY_HANGS: Kind(Scope.REGISTRY, _SHORT_S),
-    FaultKind.REGISTRY_TRUNCATES: Kind(Scope.REGISTRY, _SHORT_S),
-    FaultKind.REGISTRY_LIES: Kind(Scope.REGISTRY, _SHORT_S),
+    FaultKind.REGISTRY_429: Kind(Scope.REGISTRY, _BRIEF_S),
+    FaultKind.REGISTRY_500: Kind(Scope.REGISTRY, _BRIEF_S),
+    FaultKind.REGISTRY_503: Kind(Scope.REGISTRY, _BRIEF_S),
+    FaultKind.REGISTRY_HANGS: Kind(Scope.REGISTRY, _BRIEF_S),
+    FaultKind.REGISTRY_TRUNCATES: Kind(Scope.REGISTRY, _BRIEF_S),
+    FaultKind.REGISTRY_LIES: Kind(Scope.REGISTRY, _BRIEF_S),
     FaultKind.LIAR: Kind(
         Scope.SITE,
         _LONG_S,

@@ -250,6 +250,32 @@ def test_verify_tells_right_from_damaged_and_drops_the_damaged(tmp_path: Path) -
         assert store.verify(SAMPLE.digest)
 
 
+def test_a_blob_whose_file_was_written_to_is_hashed_before_it_is_served(tmp_path: Path) -> None:
+    with disk_store(tmp_path) as store:
+        SAMPLE.keep(store)
+        path = Layout(tmp_path).blob(SAMPLE.digest)
+        os.utime(path, ns=(1, 1))  # touched, and right all the same
+        blob = store.open(SAMPLE.digest)
+        assert blob is not None
+        blob.close()
+        with path.open("r+b") as file:
+            file.write(bytes(3))
+        os.utime(path, ns=(2, 2))
+        assert store.open(SAMPLE.digest) is None
+        assert store.dropped == 1
+        assert not path.exists()
+
+
+def test_verifying_a_blob_is_no_use_of_it(tmp_path: Path) -> None:
+    older, newer = Sample(), Sample(seed=1)
+    with disk_store(tmp_path, quota_bytes=2 * SIZE_BYTES) as store:
+        for sample in (older, newer):
+            sample.keep(store)
+        assert store.verify(older.digest)
+        Sample(seed=2).keep(store)
+        assert older.digest not in dict(store.digests())
+
+
 def test_a_lost_record_of_lengths_is_made_again_from_the_folder(tmp_path: Path) -> None:
     with disk_store(tmp_path) as store:
         SAMPLE.keep(store)
