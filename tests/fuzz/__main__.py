@@ -64,7 +64,7 @@ def run_target(name: str, *, executions: int) -> tuple[Run, str]:
     run = Run(
         target=name,
         day=f"{datetime.now(UTC):%Y-%m-%d}",
-        commit=this_commit(ROOT).id,
+        commit=str(this_commit(ROOT)),
         executions=int(executed[1]) if executed else 0,
         seconds=round(monotonic() - began_s),
         broke=done.returncode != 0,
