@@ -14,6 +14,9 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=1.0, metavar="M", help="(1)")
     parser.add_argument("--seed", type=int, metavar="S", help="what breaks when; (a new one)")
     parser.add_argument("--nodes", type=int, default=4, metavar="N", help="that pull (4)")
+    parser.add_argument(
+        "--no-lies", action="store_true", help="no wrong bytes that are vouched for"
+    )
     parser.add_argument("--json", action="store_true", help="the result for a program")
     parser.add_argument("--keep", action="store_true", help="leave the bed's folder with its logs")
     arguments = parser.parse_args()
@@ -25,6 +28,7 @@ def main() -> int:
             seed=seed,
             seconds=60 * arguments.minutes,
             nodes=arguments.nodes,
+            lies=not arguments.no_lies,
             say=lambda line: print(line, file=sys.stderr, flush=True),
             keep=arguments.keep,
         )

@@ -126,16 +126,18 @@ class Fault:
         return f"{self.at_s:7.2f} s to {self.until_s:7.2f} s{where}: {what}"
 
 
-def plan(seed: int, *, seconds: float, nodes: int) -> tuple[Fault, ...]:
+def plan(seed: int, *, seconds: float, nodes: int, lies: bool = True) -> tuple[Fault, ...]:
     """Return every fault of a run, in order of time.
 
     Args:
         seed: the same one gives the same faults.
         seconds: how long the run takes.
         nodes: how many nodes pull.
+        lies: whether wrong bytes may come from the registry, or from a member with their own hash.
     """
     random = Random(seed)  # noqa: S311 - repeatable on purpose
-    return tuple(_faults(random, end_s=seconds - MENDED_S, nodes=nodes))
+    faults = _faults(random, end_s=seconds - MENDED_S, nodes=nodes)
+    return tuple(fault for fault in faults if lies or not fault.is_lie)
 
 
 def _faults(random: Random, *, end_s: float, nodes: int) -> Iterator[Fault]:

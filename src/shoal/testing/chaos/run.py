@@ -34,6 +34,7 @@ class Report:
     """A run that has ended."""
 
     seed: int
+    lies: bool
     outcome: Outcome
     problems: list[Problem]
     not_done: list[str] = field(default_factory=list)
@@ -50,7 +51,7 @@ class Report:
         yield (
             f"seed {self.seed}, {outcome.nodes} nodes, {outcome.seconds:.0f} s: "
             f"{len(outcome.faults)} faults, {len(outcome.pulls)} pulls ({retried} needed a second "
-            f"attempt after a lie), {outcome.shoal_share:.0%} of their bytes through Shoal, "
+            f"attempt), {outcome.shoal_share:.0%} of their bytes through Shoal, "
             f"longest time without a byte {gap_s:.1f} s"
         )
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(reads.items()))
@@ -68,7 +69,7 @@ class Report:
         yield from (f"  {problem}" for problem in self.problems)
         yield (
             f"again: ./dev chaos --seed {self.seed} --minutes {outcome.seconds / 60:g} "
-            f"--nodes {outcome.nodes}"
+            f"--nodes {outcome.nodes}{'' if self.lies else ' --no-lies'}"
         )
 
     def as_json(self) -> str:
@@ -77,6 +78,7 @@ class Report:
         return json.dumps(
             {
                 "seed": self.seed,
+                "lies": self.lies,
                 "seconds": outcome.seconds,
                 "nodes": outcome.nodes,
                 "passed": not self.problems,
@@ -92,7 +94,13 @@ class Report:
 
 
 def run_chaos(
-    *, seed: int, seconds: float, nodes: int, say: Say = lambda _: None, keep: bool = False
+    *,
+    seed: int,
+    seconds: float,
+    nodes: int,
+    lies: bool = True,
+    say: Say = lambda _: None,
+    keep: bool = False,
 ) -> Report:
     """Run chaos on a bed of its own.
 
@@ -100,28 +108,37 @@ def run_chaos(
         seed: decides what breaks when.
         seconds: for how long pulls go on.
         nodes: how many nodes pull.
+        lies: whether wrong bytes may come from those who vouch for them; see `plan`.
         say: hears of each fault as it begins.
         keep: leave the bed's folder with all logs.
 
     Raises:
         BedError: the bed does not come up.
     """
-    faults = plan(seed, seconds=seconds, nodes=nodes)
+    faults = plan(seed, seconds=seconds, nodes=nodes, lies=lies)
     with Stage(nodes=nodes, seed=seed, keep=keep) as stage:
-        return _Run(stage, seed, seconds, faults, say).go()
+        return _Run(stage, seed, seconds, faults, say, lies=lies).go()
 
 
 class _Run:
     """One run on a stage that stands."""
 
     def __init__(
-        self, stage: Stage, seed: int, seconds: float, faults: Sequence[Fault], say: Say
+        self,
+        stage: Stage,
+        seed: int,
+        seconds: float,
+        faults: Sequence[Fault],
+        say: Say,
+        *,
+        lies: bool,
     ) -> None:
         self._stage = stage
         self._seed = seed
         self._seconds = seconds
         self._faults = faults
         self._say = say
+        self._lies = lies
         self._stop = threading.Event()
         self._began_s = 0.0
         self._samples: list[Sample] = []
@@ -179,7 +196,7 @@ class _Run:
         problems = judge(outcome)
         named = sorted({p.node for p in problems if p.node is not None})
         logs = {n: self._log_of(n) for n in named}
-        return Report(self._seed, outcome, problems, self._not_done, logs)
+        return Report(self._seed, self._lies, outcome, problems, self._not_done, logs)
 
     def _log_of(self, number: int) -> str:
         log = self._stage.nodes[number].agent.service.log

@@ -54,6 +54,13 @@ def test_two_minutes_meet_every_kind() -> None:
         assert kinds == set(FaultKind), seed
 
 
+def test_a_plan_without_lies_is_the_same_without_them() -> None:
+    with_lies = plan(3, seconds=600, nodes=4)
+    without = plan(3, seconds=600, nodes=4, lies=False)
+    assert without == tuple(fault for fault in with_lies if not fault.is_lie)
+    assert len(without) < len(with_lies)
+
+
 def test_every_kind_has_its_rule() -> None:
     assert KINDS.keys() == set(FaultKind)
 
