@@ -145,7 +145,8 @@ class Containerd:
         """
         login = ["--user", user] if user else []
         return self.ctr_command(
-            ["content", "fetch", "--hosts-dir", str(self.certs_d), *login, reference]
+            # Without --debug ctr draws progress, for which it asks containerd ten times a second.
+            ["--debug", "content", "fetch", "--hosts-dir", str(self.certs_d), *login, reference]
         )
 
     def fetch(
