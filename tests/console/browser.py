@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -120,23 +121,34 @@ class Person:
         pressed = self.browser.find_element(
             By.XPATH, f"{place}[normalize-space(.)='{name}' or @aria-label='{name}']"
         )
-        page = self.browser.find_element(By.TAG_NAME, "html")
+        self.mark_page()
         pressed.click()
         if leaves:
-            self.wait_until_gone(page)
+            self.wait_until_left()
 
-    def wait_until_gone(self, page: WebElement) -> None:
-        """Wait until the page that `page` is the root of has been left, and the next is there."""
-        from selenium.webdriver.support.expected_conditions import staleness_of
+    def mark_page(self) -> None:
+        """Leave a mark on this page, which the next one does not have."""
+        self.browser.execute_script("window.isOld = true")
 
-        WebDriverWait(self.browser, WAIT_S).until(staleness_of(page))
-        WebDriverWait(self.browser, WAIT_S).until(
-            lambda browser: browser.execute_script("return document.readyState") == "complete"
+    def wait_until_left(self) -> None:
+        """Wait until the marked page has been left, and the next is there."""
+        # Between two pages the driver may fail in several ways: each only means to ask again.
+        WebDriverWait(self.browser, WAIT_S, ignored_exceptions=[WebDriverException]).until(
+            lambda browser: browser.execute_script(
+                "return !window.isOld && document.readyState === 'complete'"
+            )
         )
 
     def wait_for(self, text: str) -> None:
         """Wait until the page says `text`."""
-        WebDriverWait(self.browser, WAIT_S).until(lambda _: text in self.text)
+        wait = WebDriverWait(self.browser, WAIT_S, ignored_exceptions=[WebDriverException])
+        wait.until(lambda _: text in self.text)
+
+    def wait_for_focus(self, id_: str) -> None:
+        """Wait until the element with this id has the focus."""
+        WebDriverWait(self.browser, WAIT_S).until(
+            lambda browser: browser.execute_script("return document.activeElement.id") == id_
+        )
 
     @property
     def text(self) -> str:

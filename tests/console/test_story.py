@@ -107,14 +107,14 @@ def _instance(person: Person) -> str:
     person.wait_for("Switch P2P Acceleration on?")
     _picture(person, "switch-on")
     person.browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+    person.wait_for_focus("p2p-switch")
     focused = person.browser.switch_to.active_element
-    assert focused.get_attribute("id") == "p2p-switch"
     # And by the keyboard alone: Enter on the switch, Enter on the button that has the focus.
     focused.send_keys(Keys.ENTER)
     person.wait_for("Switch P2P Acceleration on?")
-    page = person.browser.find_element(By.TAG_NAME, "html")
+    person.mark_page()
     person.browser.switch_to.active_element.send_keys(Keys.ENTER)
-    person.wait_until_gone(page)
+    person.wait_until_left()
     assert "On since" in person.text
     person.press("Access control", within="main/ul")
     person.fill("VPC", "vpc-bp1edge")

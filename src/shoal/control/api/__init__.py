@@ -1,0 +1,1 @@
+"""The cloud-compatible API, RPC style: signatures, sessions and what each action does."""
