@@ -1,7 +1,6 @@
 """The tools, fetched once, and the chart as rendered for each method."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -18,8 +17,7 @@ def tools() -> ChartTools:
 @pytest.fixture(scope="session")
 def helm(tools: ChartTools, tmp_path_factory: pytest.TempPathFactory) -> Helm:
     """The real helm, with a home of its own."""
-    home: Path = tmp_path_factory.mktemp("helm")
-    return Helm(tools.helm, home)
+    return Helm(tools.helm, home=tmp_path_factory.mktemp("helm"))
 
 
 @pytest.fixture(scope="session")

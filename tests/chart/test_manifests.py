@@ -42,8 +42,10 @@ def _registry(schemas: KubernetesSchemas, release: str) -> referencing.Registry[
     definitions = referencing.Resource.from_contents(
         {"$schema": "http://json-schema.org/draft-07/schema#", **schemas.definitions(release)}
     )
-    registry: referencing.Registry[Any] = referencing.Registry()
-    return registry.with_resource("/api/_definitions.json", definitions)
+    registry: referencing.Registry[Any] = referencing.Registry().with_resource(
+        "/api/_definitions.json", definitions
+    )
+    return registry
 
 
 @pytest.mark.parametrize("minor", range(26, 38))
