@@ -67,6 +67,7 @@ def serve(
     """
     host, port = _address(listen)
     _needed()
+    from shoal.control.api.app import mount
     from shoal.control.serving import serve as serve_console
 
     asyncio.run(
@@ -78,6 +79,7 @@ def serve(
             https=https,
             setup_code=secrets.token_hex(8),
             say=lambda text: print(text, flush=True),
+            mounts=[mount],
         )
     )
 

@@ -1,6 +1,7 @@
 """Replayed calls: a signature is good once, and only near its time."""
 
 import hashlib
+import threading
 
 from shoal.control.api.faults import Fault
 
@@ -11,10 +12,12 @@ MAX_NONCES = 2 * MAX_SKEW_S * 500
 
 
 class Nonces:
-    """Nonces that were used. They are kept by the minute of their signed time: a replay has it too."""
+    """Nonces that were used, by the minute of their signed time, which a replay has too."""
 
     def __init__(self) -> None:
         self._buckets: dict[int, set[bytes]] = {}
+        # Calls are authenticated in worker threads: of two replays at once, one has to lose.
+        self._lock = threading.Lock()
 
     def use(self, *, key_id: str, nonce: str, signed_at_s: int, now_s: int) -> None:
         """Take note of a nonce whose signature was right.
@@ -30,6 +33,10 @@ class Nonces:
                 f"Specified time stamp or date value is expired: it is {abs(off_s)} s "
                 f"{'ahead of' if off_s > 0 else 'behind'} the server's clock.",
             )
+        with self._lock:
+            self._note(key_id, nonce, signed_at_s, now_s)
+
+    def _note(self, key_id: str, nonce: str, signed_at_s: int, now_s: int) -> None:
         oldest = (now_s - MAX_SKEW_S) // _BUCKET_S
         for bucket in [known for known in self._buckets if known < oldest]:
             del self._buckets[bucket]

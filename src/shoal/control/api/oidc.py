@@ -6,9 +6,9 @@ needs no key at all.
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -17,7 +17,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 from shoal.control.api.faults import Fault
 
 MAX_TOKEN_CHARS = 20_000  # Source: the cloud's bound for OIDCToken
-_RSA = {"RS256": hashes.SHA256, "RS384": hashes.SHA384, "RS512": hashes.SHA512}
+_RSA: Mapping[str, Callable[[], hashes.HashAlgorithm]] = {
+    "RS256": hashes.SHA256,
+    "RS384": hashes.SHA384,
+    "RS512": hashes.SHA512,
+}
 _P256_BYTES = 32
 
 
@@ -46,13 +50,12 @@ def verify(token: str, *, jwks: str, now_s: int) -> Claims:
     head, claims, signed, signature = _parts(token)
     _check_signature(head, signed, signature, jwks)
     audience = claims.get("aud")
-    audiences = (audience,) if isinstance(audience, str) else tuple(audience or ())
+    audiences = tuple(audience) if isinstance(audience, list) else (audience,)
     expires, issued = claims.get("exp"), claims.get("iat", 0)
     not_before = claims.get("nbf", 0)
-    if (
-        not all(isinstance(one, str) for one in (*audiences, claims.get("iss"), claims.get("sub")))
-        or not all(_is_number(one) for one in (expires, issued, not_before))
-    ):
+    if not all(
+        isinstance(one, str) for one in (*audiences, claims.get("iss"), claims.get("sub"))
+    ) or not (_is_number(expires) and _is_number(issued) and _is_number(not_before)):
         raise _invalid("a claim is missing or of the wrong kind")
     if expires <= now_s:
         raise _fault("Expired", "This JsonWebToken is expired.")
@@ -136,8 +139,9 @@ def _number(text: str) -> int:
     return int.from_bytes(_decoded(text))
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _is_number(value: object) -> TypeGuard[float]:
+    # Neither NaN nor infinity is in the range, which JSON as Python reads it may hold.
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53
 
 
 def _invalid(why: str) -> Fault:

@@ -1,4 +1,4 @@
-"""Temporary credentials. Nothing is stored: the token is the session, sealed with the vault's key."""
+"""Temporary credentials. None is stored: the token is the session, sealed with the vault's key."""
 
 import json
 import secrets

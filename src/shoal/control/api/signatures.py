@@ -25,7 +25,8 @@ NEEDED_HEADERS = frozenset(
     }
 )
 _AUTHORIZATION = re.compile(
-    ALGORITHM + r" Credential=(?P<key>[^,\s]{1,128}), ?SignedHeaders=(?P<headers>[a-z0-9;-]{1,2048}), ?"
+    ALGORITHM + r" Credential=(?P<key>[^,\s]{1,128})"
+    r", ?SignedHeaders=(?P<headers>[a-z0-9;-]{1,2048}), ?"
     r"Signature=(?P<signature>[0-9a-f]{64})",
     re.ASCII,
 )
@@ -93,7 +94,7 @@ def canonical_query(parameters: Mapping[str, str]) -> str:
 
 
 def same(one: str, other: str) -> bool:
-    """Return whether two signatures are the same, in a time that does not tell where they differ."""
+    """Return whether two signatures are the same, in a time that says nothing of where not."""
     return hmac.compare_digest(one.encode(), other.encode())
 
 

@@ -1,0 +1,199 @@
+"""Who calls: a user by an access key, or a role by temporary credentials, proven by a signature."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection
+
+from shoal.control.api import sessions, signatures
+from shoal.control.api.faults import Fault, missing, no_permission
+from shoal.control.api.nonces import Nonces
+from shoal.control.api.signatures import Call
+from shoal.control.store import access, accounts
+from shoal.control.store.records import NotFound
+from shoal.control.store.vault import Vault
+from shoal.core.console.models import PrincipalKind
+from shoal.core.iam.policies import Decision, Request, decide
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody whose signature was right.
+
+    `principals` are the ARNs by which a trust policy may name them, the most exact first.
+    """
+
+    account: str
+    kind: PrincipalKind
+    id: str
+    arn: str
+    principals: tuple[str, ...]
+    documents: tuple[str, ...]
+    narrowing: str = ""  # a session's own policy
+
+    def demand(self, action: str, resource: str) -> None:
+        """Return if the caller may do this.
+
+        Raises:
+            Fault: They may not: NoPermission.
+        """
+        request = Request(action, resource)
+        decision = decide(self.documents, request)
+        if decision is Decision.ALLOWED and self.narrowing:
+            decision = decide([self.narrowing], request)
+        if decision is not Decision.ALLOWED:
+            raise no_permission(action=action, who=self.arn, kind=decision.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a call says of its signer, before anything is known to be true."""
+
+    key_id: str
+    token: str
+    nonce: str
+    signed_at_s: int
+    authorization: signatures.Authorization | None  # None: the older signature
+
+
+def claimed(call: Call, parameters: Mapping[str, str]) -> Claimed:
+    """Return who a call says signed it.
+
+    Raises:
+        Fault: It is not signed, or in a way that is not known here.
+    """
+    header = call.headers.get("authorization")
+    if header is not None:
+        authorization = signatures.parse_authorization(header)
+        if authorization is None:
+            raise Fault(400, "InvalidAuthorization", "Authorization is not ACS3-HMAC-SHA256.")
+        needed = set(signatures.NEEDED_HEADERS)
+        if "x-acs-security-token" in call.headers:
+            needed.add("x-acs-security-token")
+        for name in sorted(needed - set(authorization.signed_headers)):
+            raise Fault(400, "IncompleteSignature", f"The header {name} has to be signed.")
+        return Claimed(
+            authorization.key_id,
+            call.headers.get("x-acs-security-token", ""),
+            call.headers.get("x-acs-signature-nonce") or _must("x-acs-signature-nonce"),
+            _time(call.headers.get("x-acs-date", "")),
+            authorization,
+        )
+    for name in ("AccessKeyId", "Signature", "SignatureNonce", "Timestamp"):
+        if not parameters.get(name):
+            raise missing(name)
+    method = (parameters.get("SignatureMethod"), parameters.get("SignatureVersion"))
+    if method != ("HMAC-SHA1", "1.0"):
+        raise Fault(400, "InvalidSignatureMethod", "SignatureMethod is not HMAC-SHA1, version 1.0.")
+    return Claimed(
+        parameters["AccessKeyId"],
+        parameters.get("SecurityToken", ""),
+        parameters["SignatureNonce"],
+        _time(parameters["Timestamp"]),
+        None,
+    )
+
+
+def authenticate(
+    connection: Connection,
+    vault: Vault,
+    nonces: Nonces,
+    call: Call,
+    parameters: Mapping[str, str],
+    *,
+    now_s: int,
+) -> Caller:
+    """Return who signed a call.
+
+    Raises:
+        Fault: Nobody that is known, or not this call, or not now.
+    """
+    who = claimed(call, parameters)
+    session, secret = None, ""
+    if who.token or who.key_id.startswith("STS."):
+        session, secret = sessions.open_session(
+            vault, key_id=who.key_id, token=who.token, now_s=now_s
+        )
+        caller = _role(connection, session)
+    else:
+        caller, secret = _user(connection, vault, who.key_id)
+    if not _is_right(call, parameters, who, secret):
+        raise Fault(
+            400,
+            "SignatureDoesNotMatch",
+            "Specified signature does not match our calculation: the secret of this access key is "
+            "another one, or the request was changed on its way.",
+        )
+    # Only now: whoever has no secret cannot fill the memory of nonces.
+    nonces.use(key_id=who.key_id, nonce=who.nonce, signed_at_s=who.signed_at_s, now_s=now_s)
+    return caller
+
+
+def _is_right(call: Call, parameters: Mapping[str, str], who: Claimed, secret: str) -> bool:
+    if who.authorization is None:
+        made = signatures.rpc_signature(call.method, parameters, secret)
+        return signatures.same(made, parameters["Signature"])
+    made = signatures.acs3_signature(call, who.authorization.signed_headers, secret)
+    return signatures.same(made, who.authorization.signature)
+
+
+def _user(connection: Connection, vault: Vault, key_id: str) -> tuple[Caller, str]:
+    try:
+        key, secret = access.find_key(connection, vault, key_id)
+    except NotFound:
+        raise Fault(
+            404, "InvalidAccessKeyId.NotFound", "Specified access key is not found."
+        ) from None
+    if not key.active:
+        raise Fault(400, "InvalidAccessKeyId.Inactive", "Specified access key is disabled.")
+    user = access.user(connection, key.user_name)
+    account = accounts.account_id(connection)
+    arn = f"acs:ram::{account}:user/{user.name}"
+    return (
+        Caller(
+            account=account,
+            kind=PrincipalKind.USER,
+            id=user.id,
+            arn=arn,
+            principals=(arn, f"acs:ram::{account}:root"),
+            documents=_documents(connection, PrincipalKind.USER, user.name),
+        ),
+        secret,
+    )
+
+
+def _role(connection: Connection, session: sessions.Session) -> Caller:
+    try:
+        role = access.role(connection, session.role_name)
+    except NotFound:
+        role = None
+    if role is None or role.id != session.role_id:
+        raise Fault(400, "InvalidSecurityToken.Expired", "The role of this session is gone.")
+    account = accounts.account_id(connection)
+    return Caller(
+        account=account,
+        kind=PrincipalKind.ROLE,
+        id=role.id,
+        arn=f"acs:ram::{account}:role/{role.name}/{session.name}",
+        principals=(f"acs:ram::{account}:role/{role.name}", f"acs:ram::{account}:root"),
+        documents=_documents(connection, PrincipalKind.ROLE, role.name),
+        narrowing=session.policy,
+    )
+
+
+def _documents(connection: Connection, kind: PrincipalKind, name: str) -> tuple[str, ...]:
+    return tuple(policy.document for policy in access.policies_of(connection, kind, name))
+
+
+def _must(name: str) -> str:
+    raise missing(name)
+
+
+def _time(text: str) -> int:
+    try:
+        return int(datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp())
+    except ValueError:
+        raise Fault(
+            400, "InvalidTimeStamp.Format", "Specified time stamp is not like 2026-01-31T12:00:00Z."
+        ) from None

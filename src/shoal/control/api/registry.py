@@ -1,0 +1,212 @@
+"""Container Registry, version 2018-12-01: instances, endpoints, VPC links and the P2P switch.
+
+The documented actions answer as the cloud's do. Get- and SetInstanceP2PAcceleration are ours: the
+cloud has that switch in its console alone.
+"""
+
+from collections.abc import Mapping
+
+from sqlalchemy import Connection
+
+from shoal.control.api.actions import Action, Asked, invalid, stamp, whole
+from shoal.control.api.faults import Fault
+from shoal.control.store import instances
+from shoal.control.store.records import AlreadyExists, NotFound
+from shoal.core.console.models import EndpointKind, Instance, LinkStatus, VpcLink
+from shoal.core.console.switch import SwitchRefused
+
+VERSION = "2018-12-01"
+_DONE: Mapping[str, object] = {"Code": "success", "IsSuccess": True}
+
+
+async def get_instance(asked: Asked) -> dict[str, object]:
+    """Describe one instance."""
+    return {**_DONE, **_described(await _instance(asked, "GetInstance"))}
+
+
+async def list_instance(asked: Asked) -> dict[str, object]:
+    """Describe instances, a page of them."""
+    asked.caller.demand("cr:ListInstance", f"acs:cr:*:{asked.caller.account}:instance/*")
+    page = whole(asked.parameters, "PageNo", default=1, low=1, high=100_000)
+    size = whole(asked.parameters, "PageSize", default=30, low=1, high=100)
+    found = await asked.console.read(instances.find_all)
+    for key, attribute in (
+        ("RegionId", "region"),
+        ("InstanceName", "name"),
+        ("InstanceStatus", "status"),
+    ):
+        if wanted := asked.parameters.get(key):
+            found = [one for one in found if getattr(one, attribute) == wanted]
+    shown = found[(page - 1) * size : page * size]
+    return {
+        **_DONE,
+        "PageNo": page,
+        "PageSize": size,
+        "TotalCount": len(found),
+        "Instances": [{**_described(one), "RegionId": one.region} for one in shown],
+    }
+
+
+async def get_instance_vpc_endpoint(asked: Asked) -> dict[str, object]:
+    """Describe the way in by VPC, whose `Domains` are texts."""
+    instance = await _instance(asked, "GetInstanceVpcEndpoint")
+    endpoints = await asked.console.read(lambda c: instances.endpoints(c, instance.id))
+    links = await asked.console.read(lambda c: instances.links(c, instance.id))
+    vpc = next((one for one in endpoints if one.kind is EndpointKind.VPC), None)
+    return {
+        **_DONE,
+        "Enable": vpc is not None and vpc.enabled,
+        "ModuleName": _module(asked),
+        "Domains": list(vpc.domains) if vpc is not None else [],
+        "LinkedVpcs": [
+            {
+                "VpcId": link.vpc_id,
+                "VswitchId": link.vswitch_id,
+                "Ip": link.ip,
+                "Status": link.status.value,
+                "DefaultAccess": link.default_access,
+            }
+            for link in links
+        ],
+    }
+
+
+async def list_instance_endpoint(asked: Asked) -> dict[str, object]:
+    """Describe all ways in, whose `Domains` are objects."""
+    instance = await _instance(asked, "ListInstanceEndpoint")
+    endpoints = await asked.console.read(lambda c: instances.endpoints(c, instance.id))
+    links = await asked.console.read(lambda c: instances.links(c, instance.id))
+    summary = asked.flag("Summary", default=False)
+    _module(asked)
+    return {
+        **_DONE,
+        "Endpoints": [
+            {
+                "EndpointType": one.kind.value,
+                "Enable": one.enabled,
+                "Status": "RUNNING",
+                "AclEnable": one.acl_enabled,
+                "AclEntries": [] if summary else [{"Entry": entry} for entry in one.acl],
+                "Domains": [
+                    {
+                        "Domain": domain,
+                        "Type": "SYSTEM" if domain.endswith(".cr.aliyuncs.com") else "USER",
+                    }
+                    for domain in one.domains
+                ],
+                "LinkedVpcs": [
+                    {"VpcId": link.vpc_id} for link in links if one.kind is EndpointKind.VPC
+                ],
+            }
+            for one in endpoints
+        ],
+    }
+
+
+async def create_linked_vpc(asked: Asked) -> dict[str, object]:
+    """Put a VPC into an instance's VPC ACL."""
+    instance = await _instance(asked, "CreateInstanceVpcEndpointLinkedVpc")
+    link = VpcLink(
+        instance_id=instance.id,
+        vpc_id=asked.text("VpcId"),
+        vswitch_id=asked.text("VswitchId"),
+        ip="",
+        status=LinkStatus.RUNNING,
+        default_access=False,
+    )
+    try:
+        await asked.console.change(asked.author, lambda change: instances.add_link(change, link))
+    except AlreadyExists as error:
+        raise Fault(400, "VPC_ALREADY_LINKED", str(error)) from error
+    return dict(_DONE)
+
+
+async def delete_linked_vpc(asked: Asked) -> dict[str, object]:
+    """Take a VPC out of an instance's VPC ACL."""
+    instance = await _instance(asked, "DeleteInstanceVpcEndpointLinkedVpc")
+    vpc_id = asked.text("VpcId")
+    try:
+        await asked.console.change(
+            asked.author, lambda change: instances.remove_link(change, instance.id, vpc_id)
+        )
+    except NotFound as error:
+        raise Fault(404, "VPC_NOT_LINKED", str(error)) from error
+    return dict(_DONE)
+
+
+async def get_p2p(asked: Asked) -> dict[str, object]:
+    """Say whether P2P Acceleration is on."""
+    instance = await _instance(asked, "GetInstanceP2PAcceleration")
+    return {
+        **_DONE,
+        "InstanceId": instance.id,
+        "Enable": instance.p2p_enabled,
+        "Generation": instance.p2p_generation,
+    }
+
+
+async def set_p2p(asked: Asked) -> dict[str, object]:
+    """Turn P2P Acceleration on or off, by the rules that the pages keep as well."""
+    instance = await _instance(asked, "SetInstanceP2PAcceleration")
+    enable = asked.flag("Enable")
+    confirmed = asked.flag("Confirm", default=False)
+    forced = asked.flag("Force", default=False)
+    try:
+        switched = await asked.console.change(
+            asked.author,
+            lambda change: instances.switch(
+                change, instance.id, enable=enable, confirmed=confirmed, forced=forced
+            ),
+        )
+    except SwitchRefused as refused:
+        raise Fault(409, refused.code, str(refused)) from refused
+    return {**_DONE, "Enable": switched.enabled, "Generation": switched.generation}
+
+
+ACTIONS: Mapping[str, Action] = {
+    "GetInstance": get_instance,
+    "ListInstance": list_instance,
+    "GetInstanceVpcEndpoint": get_instance_vpc_endpoint,
+    "ListInstanceEndpoint": list_instance_endpoint,
+    "CreateInstanceVpcEndpointLinkedVpc": create_linked_vpc,
+    "DeleteInstanceVpcEndpointLinkedVpc": delete_linked_vpc,
+    "GetInstanceP2PAcceleration": get_p2p,
+    "SetInstanceP2PAcceleration": set_p2p,
+}
+
+
+async def _instance(asked: Asked, action: str) -> Instance:
+    """Return the instance that a call names, if the caller may do `action` with it."""
+    id_ = asked.text("InstanceId")
+
+    def look(connection: Connection) -> Instance | None:
+        try:
+            return instances.find(connection, id_)
+        except NotFound:
+            return None
+
+    found = await asked.console.read(look)
+    # Permission first: who may not ask does not learn which instances there are.
+    region = found.region if found is not None else "*"
+    asked.caller.demand(f"cr:{action}", f"acs:cr:{region}:{asked.caller.account}:instance/{id_}")
+    if found is None:
+        raise Fault(404, "INSTANCE_NOT_EXIST", f"The instance {id_} does not exist.")
+    return found
+
+
+def _described(instance: Instance) -> dict[str, object]:
+    return {
+        "InstanceId": instance.id,
+        "InstanceName": instance.name,
+        "InstanceSpecification": instance.edition.value,
+        "InstanceStatus": instance.status.value,
+        "CreateTime": stamp(instance.created_at),
+        "ModifiedTime": stamp(instance.modified_at),
+    }
+
+
+def _module(asked: Asked) -> str:
+    name = asked.parameters.get("ModuleName") or "Registry"
+    if name != "Registry":
+        raise invalid("ModuleName", "Registry: there are no charts here")
+    return name
