@@ -245,10 +245,14 @@ class Agent:
 
             return use
 
+        def membership(settings: AgentSettings) -> Callable[[], None]:
+            members.check(settings)
+            return partial(members.apply, settings)
+
         part = self.reload.part
         part("registries", prepare=registries)
         part("limits", prepare=limited)
-        part("membership", prepare=lambda settings: partial(members.apply, settings))
+        part("membership", prepare=membership)
         part("log", prepare=lambda settings: partial(set_level, settings.log.level))
 
     async def _members_in_time(self) -> None:

@@ -1,4 +1,4 @@
-"""Who the members are, from a list and from DNS, while the settings of both may change."""
+"""Who the members are, from a list, DNS or Kubernetes, while the settings of each may change."""
 
 import logging
 from collections.abc import Callable
@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from shoal.adapters.discovery.base import Discovery
 from shoal.adapters.discovery.dns import DnsDiscovery
+from shoal.adapters.discovery.kube_api import KubeAccess, in_cluster_server
+from shoal.adapters.discovery.kubernetes import KubernetesDiscovery
 from shoal.adapters.discovery.static import StaticDiscovery
-from shoal.agent.settings import AgentSettings
+from shoal.agent.settings import AgentSettings, KubernetesSettings
 from shoal.agent.tasks import Tasks
 from shoal.core.peer import PeerId
 
@@ -40,13 +42,31 @@ class Members:
         self._last: frozenset[PeerId] | None = None
 
     def apply(self, settings: AgentSettings) -> None:
-        """Watch what `settings` name from now on."""
+        """Watch what `settings` name from now on.
+
+        Raises:
+            SettingsError: `check` says so, and nothing has changed.
+        """
         membership = settings.membership
         times = (membership.dns_refresh_s, membership.dns_timeout_s)
         listed, name = settings.static_members, membership.dns
+        kubernetes = membership.kubernetes
         sources: dict[str, tuple[object, Callable[[], Discovery]]] = {}
+        if kubernetes is not None:
+            port, is_ipv6 = settings.peer.port, ":" in (settings.peer.address or "")
+            access = _access(kubernetes)
+            sources["kubernetes"] = (
+                (kubernetes, access, port, is_ipv6),
+                lambda: KubernetesDiscovery(
+                    access,
+                    namespace=kubernetes.namespace,
+                    service=kubernetes.service,
+                    port=port,
+                    prefers_ipv6=is_ipv6,
+                ),
+            )
         # An empty list beside a name says nothing: the members are known with the first answer.
-        if listed or name is None:
+        elif listed or name is None:
             sources["static"] = (
                 (listed, times),
                 lambda: StaticDiscovery(
@@ -69,6 +89,16 @@ class Members:
         for source, (made_from, make) in sources.items():
             self._watch(source, made_from, make)
         self._tell()
+
+    @staticmethod
+    def check(settings: AgentSettings) -> None:
+        """Refuse settings that do not fit where this runs.
+
+        Raises:
+            SettingsError: the API server's address is to come from the pod, and this is none.
+        """
+        if settings.membership.kubernetes is not None:
+            _access(settings.membership.kubernetes)
 
     async def stop(self) -> None:
         """Watch nothing any more."""
@@ -99,3 +129,7 @@ class Members:
             self._last = members
             _log.info("members_changed", extra={"members": len(members)})
             self._changed(members)
+
+
+def _access(settings: KubernetesSettings) -> KubeAccess:
+    return KubeAccess(settings.server or in_cluster_server(), settings.account_dir)

@@ -18,6 +18,7 @@ from shoal.agent.settings_types import (
     BaseUrl,
     Count,
     HostName,
+    KubernetesName,
     Member,
     Port,
     Rate,
@@ -192,6 +193,27 @@ class AccessSettings(Section):
     an overnight outage stops nobody."""
 
 
+class KubernetesSettings(Section):
+    """The Service whose ready endpoints are the members, and the API server that knows them."""
+
+    namespace: KubernetesName
+    """Namespace of the Service."""
+
+    service: KubernetesName
+    """Name of the Service. Members are at the port that it calls `peer`, at its port if it has one
+    only, else at `peer.port`. Of a pod with addresses of both families the one of `peer.address`'s
+    counts."""
+
+    server: BaseUrl = ""
+    """Base URL of the API server, https. Empty: what the kubelet tells the pod, in
+    KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT."""
+
+    account_dir: AbsolutePath = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+    """Folder with the `token` that is shown to the API server and the `ca.crt` that it must have,
+    read again for each request and connection. Where the kubelet mounts them into every pod. The
+    account must be allowed to list and watch `endpointslices` in `namespace`."""
+
+
 class MembershipSettings(Section):
     """Who is in this node's site."""
 
@@ -205,6 +227,11 @@ class MembershipSettings(Section):
     dns: HostName | None = None
     """Name whose A and AAAA records are the members, all at `peer.port`: a headless service, say.
     None: only `static`. Both may be set; the members are those of either."""
+
+    kubernetes: KubernetesSettings | None = None
+    """Members from a Kubernetes Service, by watching its EndpointSlices: they change within
+    seconds, and while the API server is away the last ones known stay. `peer.address` must be set
+    too. None: from `static` and `dns`, neither of which may be set beside it."""
 
     dns_refresh_s: Seconds = 10.0
     """Seconds between two look-ups of `dns`, give or take a tenth. 10 s is below the 30 s for

@@ -6,7 +6,7 @@ from typing import Literal, get_args, get_origin
 
 from pydantic_core import PydanticUndefined
 
-from shoal.agent.settings import AgentSettings, Section
+from shoal.agent.settings import AgentSettings
 from shoal.agent.settings_keys import Key, keys_of, one_line, section_of
 from shoal.agent.settings_live import is_live
 from shoal.core.units import format_size
@@ -18,7 +18,7 @@ def kind_of(key: Key) -> str:
     is_path = "Path" in str(annotation)  # within Annotated, within a union
     choices = [a for a in (annotation, *get_args(annotation)) if get_origin(a) is Literal]
     if key.items is not None:
-        return "list of objects"
+        return "list of objects" if key.is_list else "object"
     if key.is_list:
         return "list"
     if choices:
@@ -69,8 +69,9 @@ def _sections() -> Iterator[tuple[str, str, list[Key]]]:
     yield from sections
 
 
-def _item_keys(model: type[Section], name: str) -> list[Key]:
-    return list(keys_of(model, (f"{name}[]",)))
+def _item_keys(key: Key) -> list[Key]:
+    name = f"{key.name}[]" if key.is_list else key.name
+    return list(keys_of(key.items, (name,))) if key.items is not None else []
 
 
 def help_text(*, width: int = 100) -> str:
@@ -92,7 +93,7 @@ def help_text(*, width: int = 100) -> str:
             kind = kind_of(key).replace("`", "")
             lines.append(f"  {key.flag} ({kind}; default {default_of(key)})")
             lines += _wrapped(key.description, width)
-            for item in _item_keys(key.items, key.name) if key.items else ():
+            for item in _item_keys(key):
                 lines.append(
                     f"    {item.path[-1]} ({kind_of(item).replace('`', '')}; "
                     f"{_default_words(item)})"
@@ -149,8 +150,8 @@ def settings_markdown() -> str:
         title = f"`{name}`" if name else "Without a section"
         parts.append(f"## {title}\n\n{description}\n\n{_table(keys)}")
         parts += [
-            f"### Each of `{key.name}`\n\n{one_line(key.items.__doc__)}\n\n"
-            f"{_table(_item_keys(key.items, key.name), alone=False)}"
+            f"### {'Each of ' * key.is_list}`{key.name}`\n\n{one_line(key.items.__doc__)}\n\n"
+            f"{_table(_item_keys(key), alone=False)}"
             for key in keys
             if key.items is not None
         ]

@@ -17,7 +17,8 @@ class Key:
     """One setting that can be given by itself.
 
     `is_list` of text takes items separated by commas too; `items` is the model of a list's
-    objects, whose own settings are given together as YAML or JSON.
+    objects, or of an object that may be absent, whose own settings are given together as YAML or
+    JSON.
     """
 
     path: tuple[str, ...]
@@ -66,8 +67,7 @@ def section_of(field: FieldInfo) -> type[Section] | None:
 
 
 def _item_model(annotation: object) -> type[Section] | None:
-    if get_origin(annotation) is tuple:
-        item = get_args(annotation)[0]
+    for item in get_args(annotation):  # of `tuple[X, ...]`, of `X | None`
         if isinstance(item, type) and issubclass(item, Section):
             return item
     return None

@@ -16,6 +16,7 @@ LIVE = (
     "registries",
     "membership.static",
     "membership.dns",
+    "membership.kubernetes",
     "membership.dns_refresh_s",
     "membership.dns_timeout_s",
     "limits",

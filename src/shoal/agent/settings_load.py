@@ -208,8 +208,15 @@ class _Gathered:
 
 
 def _value(key: Key, texts: list[str]) -> object:
+    if key.is_optional and not texts[0]:
+        return None
+    if key.items is not None and not key.is_list:
+        value = yaml.safe_load(texts[0])
+        if value is not None and not isinstance(value, dict):
+            raise ValueError("expected an object as YAML or JSON, as {namespace: a, service: b}")
+        return value
     if not key.is_list:
-        return None if key.is_optional and not texts[0] else texts[0]
+        return texts[0]
     if key.items is not None:
         value = yaml.safe_load(texts[0])
         if isinstance(value, dict):
@@ -240,10 +247,9 @@ def _is_section(name: str) -> bool:
 def _names_at(location: Sequence[str | int]) -> list[str]:
     """Return the names that would have been right beside or below the one at `location`."""
     prefix = _dotted(location[:-1])
-    if location and location[0] == "registries" and len(location) > 1:
-        items = all_keys()["registries"].items
-        names = items.model_fields if items is not None else ()
-        return [f"{prefix}.{name}" for name in names]
+    key = all_keys().get(prefix.partition("[")[0])
+    if key is not None and key.items is not None:
+        return [f"{prefix}.{name}" for name in key.items.model_fields]
     return [*all_keys(), *AgentSettings.model_fields]
 
 

@@ -20,6 +20,7 @@ def contradictions(settings: "AgentSettings") -> list[Problem]:
         *_ports(settings),
         *_front(settings),
         *_peer(settings),
+        *_kubernetes(settings),
         *_registries(settings),
         *_store(settings),
     ]
@@ -86,6 +87,35 @@ def _peer(settings: "AgentSettings") -> Iterator[Problem]:
                 ("membership.static",),
                 f"membership.static has {text!r}, which is not the address of a node",
             )
+
+
+def _kubernetes(settings: "AgentSettings") -> Iterator[Problem]:
+    kubernetes = settings.membership.kubernetes
+    if kubernetes is None:
+        return
+    for key, is_set in (
+        ("static", bool(settings.membership.static)),
+        ("dns", settings.membership.dns is not None),
+    ):
+        if is_set:
+            yield (
+                ("membership.kubernetes", f"membership.{key}"),
+                f"membership.kubernetes and membership.{key} are both set: the Service already "
+                f"names every member, so leave out membership.{key}",
+            )
+    if settings.peer.address is None:
+        yield (
+            ("peer.address", "membership.kubernetes"),
+            "peer.address is not set beside membership.kubernetes: set it to the address that "
+            "this node's pod has in the Service, as the variable SHOAL_PEER__ADDRESS from the "
+            "pod's status.hostIP",
+        )
+    if kubernetes.server.startswith("http://"):
+        yield (
+            ("membership.kubernetes.server",),
+            f"membership.kubernetes.server is {kubernetes.server}, which would show the account's "
+            f"token to everyone on the path: use https",
+        )
 
 
 def _names_its_port(text: str) -> bool:

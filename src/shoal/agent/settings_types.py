@@ -17,6 +17,8 @@ _REGISTRY_NAME = re.compile(
     r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::[0-9]{1,5})?", re.ASCII
 )
 _REDIRECT_HOST = re.compile(r"(?:\*\.)?[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{1,5})?", re.ASCII)
+# Source: RFC 1123 labels, as Kubernetes names namespaces and Services.
+_KUBERNETES_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _SITE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
 
 # Below it pieces from half a dozen peers at once would each stand still for longer than the second
@@ -75,6 +77,15 @@ def _redirect_host(text: str) -> str:
     return text.lower()
 
 
+def _kubernetes_name(text: str) -> str:
+    if not _KUBERNETES_NAME.fullmatch(text):
+        raise BadInput(
+            f"expected 1 to 63 lower-case letters, digits or hyphens, as Kubernetes names a "
+            f"namespace or Service, got {text[:80]!r}"
+        )
+    return text
+
+
 def _site(text: str) -> str:
     if not _SITE.fullmatch(text):
         raise BadInput(
@@ -128,6 +139,7 @@ HostName = Annotated[str, AfterValidator(_host)]
 Member = Annotated[str, AfterValidator(_endpoint)]
 RegistryName = Annotated[str, AfterValidator(_registry_name)]
 RedirectHost = Annotated[str, AfterValidator(_redirect_host)]
+KubernetesName = Annotated[str, AfterValidator(_kubernetes_name)]
 SiteName = Annotated[str, AfterValidator(_site)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]

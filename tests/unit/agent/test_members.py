@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from shoal.adapters.discovery.kube_api import KubeAccess
 from shoal.agent import members as members_module
 from shoal.agent.members import Members
 from shoal.agent.settings import AgentSettings
+from shoal.core.errors import SettingsError
 from shoal.core.peer import PeerId
 from unit.agent.driving import until
 
@@ -32,6 +34,26 @@ class Dns:
         """Tell the answer once it is there."""
         changed(await self.answers[self._name])
         await asyncio.Event().wait()
+
+
+class Kubernetes:
+    """Says at once who the members are, and remembers how it was made."""
+
+    made: list[tuple[str, bool]]
+
+    def __init__(self, access: KubeAccess, *, prefers_ipv6: bool, **_: object) -> None:
+        self.made.append((access.server, prefers_ipv6))
+
+    async def watch(self, changed: Any) -> None:
+        """Tell it."""
+        changed(frozenset({A}))
+        await asyncio.Event().wait()
+
+
+@pytest.fixture(autouse=True)
+def kubernetes(monkeypatch: pytest.MonkeyPatch) -> None:
+    Kubernetes.made = []
+    monkeypatch.setattr(members_module, "KubernetesDiscovery", Kubernetes)
 
 
 @pytest.fixture(autouse=True)
@@ -130,3 +152,35 @@ async def test_a_name_that_is_given_up_is_forgotten() -> None:
         await until(lambda: told[-1:] == [{A, B}])
         members.apply(settings(static=["10.0.0.1"]))
         await until(lambda: told[-1:] == [{A}])
+
+
+def in_cluster(address: str = "10.0.0.1", **more: str) -> AgentSettings:
+    service = {"namespace": "shoal", "service": "peers", **more}
+    return AgentSettings.model_validate(
+        {"membership": {"kubernetes": service}, "peer": {"address": address}}
+    )
+
+
+async def test_a_service_s_endpoints_are_told_in_place_of_a_list() -> None:
+    async with watching() as (members, told):
+        members.apply(settings(static=["10.0.0.2"]))
+        await until(lambda: told == [{B}])
+        members.apply(in_cluster(server="https://10.96.0.1"))
+        await until(lambda: told == [{B}, {A}])
+    assert Kubernetes.made == [("https://10.96.0.1", False)]
+
+
+async def test_a_node_of_ipv6_knows_its_peers_by_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "fd00::1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    async with watching() as (members, told):
+        members.apply(in_cluster("fd00::7"))
+        await until(lambda: told == [{A}])
+    assert Kubernetes.made == [("https://[fd00::1]:443", True)]
+
+
+def test_outside_a_cluster_the_server_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    with pytest.raises(SettingsError, match=r"membership\.kubernetes\.server"):
+        Members.check(in_cluster())
+    Members.check(in_cluster(server="https://10.96.0.1"))

@@ -30,5 +30,6 @@ def test_defaults_are_shown_as_they_would_be_written() -> None:
 def test_kinds_are_told_in_words() -> None:
     keys = all_keys()
     assert kind_of(keys["registries"]) == "list of objects"
+    assert kind_of(keys["membership.kubernetes"]) == "object"
     assert kind_of(keys["log.format"]) == "`json` or `text`"
     assert kind_of(keys["containerd.content_dir"]) == "absolute path"

@@ -22,5 +22,7 @@ def test_lists_switches_and_objects_are_told_apart() -> None:
     assert keys["front.hosts"].is_list
     assert keys["front.hosts"].items is None
     assert keys["registries"].items is not None
+    assert keys["membership.kubernetes"].items is not None
+    assert not keys["membership.kubernetes"].is_list
     assert keys["front.allow_remote"].is_bool
     assert keys["peer.address"].is_optional

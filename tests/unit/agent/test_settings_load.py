@@ -83,6 +83,18 @@ def test_one_object_stands_for_a_list_of_one() -> None:
     assert settings.registries[0].name == "docker.io"
 
 
+def test_an_object_that_may_be_absent_is_given_as_yaml_or_json() -> None:
+    service = {"SHOAL_MEMBERSHIP__KUBERNETES": "{namespace: a, service: b}"}
+    kubernetes = _load("--peer.address=10.0.0.1", environment=service).membership.kubernetes
+    assert kubernetes is not None
+    assert (kubernetes.namespace, kubernetes.service) == ("a", "b")
+    assert _load("--membership.kubernetes=", environment=service).membership.kubernetes is None
+    assert "expected an object" in _refused("--membership.kubernetes=[a]")
+    wrong = _refused("--membership.kubernetes={namespace: a, servcie: b}")
+    assert "did you mean membership.kubernetes.service?" in wrong
+    assert "as Kubernetes names" in _refused("--membership.kubernetes={namespace: A, service: b}")
+
+
 def test_a_list_replaces_the_list_of_an_earlier_source(file: Path) -> None:
     settings = _load(environment={"SHOAL_FRONT__HOSTS": "::1"}, file=file)
     assert settings.front.hosts == ("::1",)

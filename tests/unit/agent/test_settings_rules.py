@@ -6,6 +6,8 @@ from pydantic import ValidationError
 from shoal.agent.settings import AgentSettings
 from shoal.agent.settings_rules import contradictions
 
+SERVICE = {"namespace": "shoal", "service": "peers"}
+
 
 @pytest.mark.parametrize(
     ("given", "message"),
@@ -17,6 +19,13 @@ from shoal.agent.settings_rules import contradictions
         ({"peer": {"address": "0.0.0.0"}}, "no other node can reach"),
         ({"membership": {"static": ["0.0.0.0:65002"]}}, "not the address of a node"),
         ({"membership": {"static": ["node"]}, "peer": {"port": 0}}, "without a port"),
+        (
+            {"membership": {"kubernetes": SERVICE, "static": ["10.0.0.1"]}},
+            "leave out membership.static",
+        ),
+        ({"membership": {"kubernetes": SERVICE, "dns": "a"}}, "leave out membership.dns"),
+        ({"membership": {"kubernetes": SERVICE}}, "SHOAL_PEER__ADDRESS"),
+        ({"membership": {"kubernetes": SERVICE | {"server": "http://a"}}}, "use https"),
         ({"registries": [{"name": "a"}, {"name": "A"}]}, "both answer to 'a'"),
         (
             {"registries": [{"name": "docker.io"}, {"name": "b", "aliases": ["index.docker.io"]}]},

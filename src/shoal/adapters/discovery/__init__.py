@@ -1,1 +1,1 @@
-"""Where the members of a site come from: a static list, DNS. Decides nothing about them."""
+"""Where members come from: a static list, DNS, Kubernetes. Decides nothing about them."""

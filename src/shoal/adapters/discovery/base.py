@@ -1,4 +1,4 @@
-"""What tells an agent who is in its site. Kubernetes is to become one more of these."""
+"""What tells an agent who is in its site."""
 
 from collections.abc import Callable
 from typing import Protocol
