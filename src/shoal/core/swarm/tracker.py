@@ -376,7 +376,9 @@ class Tracker:
         if wanting <= 1:
             # Others may be about to announce: begin with one piece and double.
             return min(longest, 1 << min(table.granted, 16))
-        share = leasable.bit_count() // (self.policy.leases_at_once * wanting)
+        # Each wanting node has its turn at all the leases twice before the registry is done, and
+        # what a holder that is lost had under way is a small part of the blob.
+        share = leasable.bit_count() // (2 * self.policy.leases_at_once * wanting)
         return max(1, min(longest, share))
 
     def check(self) -> None:
