@@ -38,22 +38,16 @@ def provider_name(cluster_id: str) -> str:
     return f"ack-rrsa-{cluster_id}"
 
 
-def _id(visit: Visit) -> str:
-    return visit.request.match_info["id"]
-
-
 async def _list_page(visit: Visit) -> web.StreamResponse:
     def load(connection: Connection) -> dict[str, object]:
+        found = clusters.find_all(connection)
         components: dict[str, list[str]] = {}
         for component in clusters.components(connection):
             components.setdefault(component.cluster_id, []).append(component.version)
         return {
-            "clusters": clusters.find_all(connection),
+            "clusters": found,
             "components": components,
-            "pools": {
-                cluster.id: clusters.pools(connection, cluster.id)
-                for cluster in clusters.find_all(connection)
-            },
+            "pools": {cluster.id: clusters.pools(connection, cluster.id) for cluster in found},
         }
 
     return page(visit, "clusters.html", await visit.read(load))
@@ -87,7 +81,7 @@ async def _create(visit: Visit) -> web.StreamResponse:
 
 
 async def _cluster_page(visit: Visit) -> web.StreamResponse:
-    id_ = _id(visit)
+    id_ = visit.path_id
     now_s = visit.console.now_s
 
     def load(connection: Connection) -> dict[str, object]:
@@ -119,7 +113,7 @@ async def _cluster_page(visit: Visit) -> web.StreamResponse:
 async def _apply(
     visit: Visit, work: Callable[[Change], None], *, action: str, then: str = ""
 ) -> web.StreamResponse:
-    id_ = _id(visit)
+    id_ = visit.path_id
     if visit.form.is_good and await visit.attempt(work, action=action, resource=id_):
         raise web.HTTPSeeOther(then or f"/console/clusters/{id_}")
     return await _cluster_page(visit)
@@ -130,7 +124,7 @@ async def _settings(visit: Visit) -> web.StreamResponse:
     vpc_id = visit.form.take("vpc_id", fields.vpc_id)
 
     def work(change: Change) -> None:
-        cluster = clusters.find(change.connection, _id(visit))
+        cluster = clusters.find(change.connection, visit.path_id)
         clusters.edit(change, replace(cluster, version=version, vpc_id=vpc_id))
 
     return await _apply(visit, work, action="ModifyCluster")
@@ -141,7 +135,7 @@ async def _rrsa(visit: Visit) -> web.StreamResponse:
     issuer = visit.form.take("issuer", fields.issuer) if enable else ""
 
     def work(change: Change) -> None:
-        cluster = clusters.find(change.connection, _id(visit))
+        cluster = clusters.find(change.connection, visit.path_id)
         changed = replace(
             cluster, rrsa_enabled=enable, rrsa_issuer=issuer if enable else cluster.rrsa_issuer
         )
@@ -168,7 +162,7 @@ async def _put_pool(visit: Visit) -> web.StreamResponse:
     edge = kind == PoolKind.EDGE
     pool = NodePool(
         id=pool_id,
-        cluster_id=_id(visit),
+        cluster_id=visit.path_id,
         name=name,
         kind=PoolKind(kind),
         dedicated=edge and form.ticked("pool_dedicated"),
@@ -182,7 +176,7 @@ async def _remove_pool(visit: Visit) -> web.StreamResponse:
     pool_id = visit.form.take("remove_pool", fields.pool_id)
     return await _apply(
         visit,
-        lambda change: clusters.remove_pool(change, _id(visit), pool_id),
+        lambda change: clusters.remove_pool(change, visit.path_id, pool_id),
         action="DeleteNodePool",
     )
 
@@ -191,7 +185,7 @@ async def _forget(visit: Visit) -> web.StreamResponse:
     instance_id = visit.form.values.get("instance_id", "")
     return await _apply(
         visit,
-        lambda change: clusters.uninstalled(change, _id(visit), instance_id, by_hand=True),
+        lambda change: clusters.uninstalled(change, visit.path_id, instance_id, by_hand=True),
         action="ForgetComponent",
     )
 
@@ -199,7 +193,7 @@ async def _forget(visit: Visit) -> web.StreamResponse:
 async def _delete(visit: Visit) -> web.StreamResponse:
     return await _apply(
         visit,
-        lambda change: clusters.remove(change, _id(visit)),
+        lambda change: clusters.remove(change, visit.path_id),
         action="DeleteCluster",
         then="/console/clusters",
     )

@@ -52,10 +52,6 @@ def routes() -> list[web.RouteDef]:
     ]
 
 
-def _id(visit: Visit) -> str:
-    return visit.request.match_info["id"]
-
-
 async def _region(visit: Visit) -> web.StreamResponse:
     region = visit.form.take("region", fields.optional(fields.region))
     session = visit.session
@@ -111,7 +107,7 @@ async def _create(visit: Visit) -> web.StreamResponse:
 
 
 async def _overview(visit: Visit) -> web.StreamResponse:
-    id_ = _id(visit)
+    id_ = visit.path_id
     now_s = visit.console.now_s
 
     def load(connection: Connection) -> dict[str, object]:
@@ -131,7 +127,7 @@ async def _overview(visit: Visit) -> web.StreamResponse:
 
 
 async def _switch_page(visit: Visit) -> web.StreamResponse:
-    id_ = _id(visit)
+    id_ = visit.path_id
 
     def load(connection: Connection) -> dict[str, object]:
         found = clusters.components(connection, instance_id=id_)
@@ -153,7 +149,7 @@ async def _switch_page(visit: Visit) -> web.StreamResponse:
 
 
 async def _switch(visit: Visit) -> web.StreamResponse:
-    id_, form = _id(visit), visit.form
+    id_, form = visit.path_id, visit.form
     enable = form.values.get("enable") == "on"
     forced = form.ticked("force")
     if await visit.attempt(
@@ -168,14 +164,14 @@ async def _switch(visit: Visit) -> web.StreamResponse:
 
 
 async def _settings_page(visit: Visit) -> web.StreamResponse:
-    instance = await visit.read(lambda connection: instances.find(connection, _id(visit)))
+    instance = await visit.read(lambda connection: instances.find(connection, visit.path_id))
     visit.form.values.setdefault("edition", instance.edition)
     visit.form.values.setdefault("registry_url", instance.registry_url)
     return page(visit, "instance_settings.html", instance=instance, edition_options=_EDITIONS)
 
 
 async def _settings(visit: Visit) -> web.StreamResponse:
-    id_, form = _id(visit), visit.form
+    id_, form = visit.path_id, visit.form
     edition = form.take("edition", fields.edition)
     url = form.take("registry_url", fields.registry_url)
     if form.is_good and await visit.attempt(
@@ -188,7 +184,7 @@ async def _settings(visit: Visit) -> web.StreamResponse:
 
 
 async def _delete(visit: Visit) -> web.StreamResponse:
-    id_ = _id(visit)
+    id_ = visit.path_id
     instance = await visit.read(lambda connection: instances.find(connection, id_))
     if visit.form.values.get("typed_name", "").strip() != instance.name:
         visit.form.errors["typed_name"] = f"Type {instance.name} to delete it."
@@ -200,7 +196,7 @@ async def _delete(visit: Visit) -> web.StreamResponse:
 
 
 async def _network_page(visit: Visit) -> web.StreamResponse:
-    id_ = _id(visit)
+    id_ = visit.path_id
 
     def load(connection: Connection) -> dict[str, object]:
         return {
@@ -214,7 +210,7 @@ async def _network_page(visit: Visit) -> web.StreamResponse:
 
 
 async def _link(visit: Visit) -> web.StreamResponse:
-    id_, form = _id(visit), visit.form
+    id_, form = visit.path_id, visit.form
     link = VpcLink(
         instance_id=id_,
         vpc_id=form.take("vpc_id", fields.vpc_id),
@@ -234,7 +230,7 @@ async def _unlink(visit: Visit) -> web.StreamResponse:
     vpc_id = visit.form.take("unlink", fields.vpc_id)
     return await _network_change(
         visit,
-        lambda change: instances.remove_link(change, _id(visit), vpc_id),
+        lambda change: instances.remove_link(change, visit.path_id, vpc_id),
         action="DeleteInstanceVpcEndpointLinkedVpc",
     )
 
@@ -245,7 +241,7 @@ async def _endpoint(visit: Visit) -> web.StreamResponse:
     if not kind:
         return await _network_page(visit)
     endpoint = Endpoint(
-        instance_id=_id(visit),
+        instance_id=visit.path_id,
         kind=EndpointKind(kind),
         enabled=form.ticked("enabled"),
         acl_enabled=form.ticked("acl_enabled"),
@@ -260,7 +256,7 @@ async def _endpoint(visit: Visit) -> web.StreamResponse:
 
 
 async def _network_change(visit: Visit, work: _Work, *, action: str) -> web.StreamResponse:
-    id_ = _id(visit)
+    id_ = visit.path_id
     if visit.form.is_good and await visit.attempt(work, action=action, resource=id_):
         raise web.HTTPSeeOther(f"/console/instances/{id_}/network")
     return await _network_page(visit)

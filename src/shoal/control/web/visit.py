@@ -64,6 +64,11 @@ class Visit:
     form: Form = field(default_factory=Form)
 
     @property
+    def path_id(self) -> str:
+        """The instance or cluster that the address names; only for routes with `{id}`."""
+        return self.request.match_info["id"]
+
+    @property
     def csrf_token(self) -> str:
         """What a form of this browser has to send."""
         if self.session is not None:
