@@ -11,6 +11,8 @@ from shoal.core.errors import SettingsError
 # The machine has no such address, or no such protocol: ::1 with IPv6 switched off.
 _ABSENT = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT})
 _BACKLOG = 256
+# What the kernel finds free on the first address may be taken on the next: then it is asked again.
+_CHOICES_MOST = 20
 
 
 def listen(hosts: Sequence[str], *, port: int, setting: str) -> list[socket.socket]:
@@ -24,6 +26,20 @@ def listen(hosts: Sequence[str], *, port: int, setting: str) -> list[socket.sock
     Raises:
         SettingsError: the port is taken, may not be used, or the machine has none of the addresses.
     """
+    for _ in range(_CHOICES_MOST - 1 if port == 0 else 0):
+        try:
+            return _listen(hosts, port, setting)
+        except SettingsError as error:
+            if not _is_taken(error):
+                raise
+    return _listen(hosts, port, setting)
+
+
+def _is_taken(error: SettingsError) -> bool:
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
+
+
+def _listen(hosts: Sequence[str], port: int, setting: str) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     absent: list[str] = []
     try:

@@ -4,6 +4,7 @@ import socket
 
 import pytest
 
+from shoal.agent.front import listening
 from shoal.agent.front.listening import listen
 from shoal.core.errors import SettingsError
 
@@ -45,3 +46,21 @@ def test_ipv4_and_ipv6_share_a_port() -> None:
     assert len({sock.getsockname()[1] for sock in sockets}) == 1
     for sock in sockets:
         sock.close()
+
+
+def test_a_port_that_the_kernel_chose_is_chosen_again_where_another_address_lacks_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("127.0.0.2", 0)) as taken:
+        choices = [taken.getsockname()[1], 0]
+        bind = listening._bound
+
+        def chosen(host: str, port: int) -> socket.socket:
+            return bind(host, choices.pop(0) if port == 0 else port)
+
+        monkeypatch.setattr(listening, "_bound", chosen)
+        sockets = listen(("127.0.0.1", "127.0.0.2"), port=0, setting="front")
+        assert {sock.getsockname()[1] for sock in sockets} != {taken.getsockname()[1]}
+        assert choices == []
+        for sock in sockets:
+            sock.close()
