@@ -8,6 +8,12 @@ from typing import Annotated
 
 import typer
 
+from shoal.adapters.runtime.containerd_check import (
+    Finding,
+    config_findings,
+    front_finding,
+    registry_findings,
+)
 from shoal.adapters.runtime.containerd_config import (
     ContainerdConfig,
     installed_release,
@@ -17,12 +23,6 @@ from shoal.adapters.runtime.containerd_hosts import Action, ContainerdHosts, Out
 from shoal.adapters.runtime.front_probe import FrontAnswer, probe_front, wait_for_front
 from shoal.adapters.runtime.hosts_toml import AgentEntry
 from shoal.adapters.runtime.registry_name import RegistryName
-from shoal.cli.containerd_check import (
-    Finding,
-    config_findings,
-    front_finding,
-    registry_findings,
-)
 from shoal.core.errors import BadInput, ShoalError
 
 containerd_app = typer.Typer(
@@ -123,8 +123,8 @@ def install(
     0 done;
     1 a file could not be written;
     2 bad usage;
-    69 the agent accepts connections and does not answer, or --wait-s ran out:
-    nothing was written;
+    69 the agent accepts connections and does not answer, another program has
+    its port, or --wait-s ran out: nothing was written;
     78 a file of containerd's is not valid: nothing was changed.
     """
     names = _registries(registry)
@@ -253,7 +253,7 @@ def _require_harmless(agent_url: str, *, wait_s: float) -> None:
     answer = wait_for_front(agent_url, wait_s=wait_s)
     if answer is FrontAnswer.ANSWERS:
         return
-    if answer is FrontAnswer.SILENT or wait_s:
+    if answer in (FrontAnswer.SILENT, FrontAnswer.FOREIGN) or wait_s:
         raise _FrontMissing(f"{front_finding(answer, agent_url).text}; nothing was written")
     _warn(f"nothing answers at {agent_url} yet; containerd goes to the registry until it does")
 

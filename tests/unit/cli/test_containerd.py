@@ -30,6 +30,9 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
 @pytest.fixture
 def front() -> Iterator[int]:
     class Front(BaseHTTPRequestHandler):
+        def version_string(self) -> str:
+            return "shoal"
+
         def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("Content-Length", "0")

@@ -95,9 +95,21 @@ class ContainerdHosts:
         self._roots = tuple(roots) if certs_d in roots else (certs_d, *roots)
 
     def install(
-        self, registries: Iterable[RegistryName], entry: AgentEntry, *, plain_http: bool = False
+        self,
+        registries: Iterable[RegistryName],
+        entry: AgentEntry,
+        *,
+        plain_http: bool = False,
+        server: str | None = None,
     ) -> list[Outcome]:
         """Put `entry` first for each of `registries`. A second run changes nothing.
+
+        Args:
+            registries: which.
+            entry: what goes first.
+            plain_http: they speak plain HTTP.
+            server: URL of what is asked after the agent, where nobody has said so in a file; None:
+                each registry itself.
 
         Raises:
             SettingsError: an administrator's file cannot be read as TOML, or not be put before;
@@ -105,7 +117,10 @@ class ContainerdHosts:
             ShoalError: a file cannot be written; the message names it.
         """
         with self._lock():
-            plans = [self._plan(name, entry, plain_http=plain_http) for name in registries]
+            plans = [
+                self._plan(name, entry, server=server or name.server(plain_http=plain_http))
+                for name in registries
+            ]
             return [self._apply(plan) for plan in plans]
 
     def remove(self, registries: Iterable[RegistryName] | None = None) -> list[Outcome]:
@@ -177,11 +192,10 @@ class ContainerdHosts:
             return None
         return None if text is None else hosts_toml.managed(text)
 
-    def _plan(self, registry: RegistryName, entry: AgentEntry, *, plain_http: bool) -> _Plan:
+    def _plan(self, registry: RegistryName, entry: AgentEntry, *, server: str | None) -> _Plan:
         path = self._path(registry)
         backup = atomic_files.backup_of(path)
         text = read_hosts(path)
-        server = registry.server(plain_http=plain_http)
         ours = None if text is None else hosts_toml.managed(text)
         secret = bool(entry.headers)
         if ours is not None and text is not None and not ours.untouched:

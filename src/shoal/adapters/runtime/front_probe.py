@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 from shoal.core.errors import BadInput
 
+# What an agent's front calls itself in its answers' Server header.
+FRONT_NAME = "shoal"
 _PAUSE_S = 0.2
 
 
@@ -16,6 +18,7 @@ class FrontAnswer(StrEnum):
     ANSWERS = "answers"
     REFUSES = "refuses"  # harmless: containerd asks the registry at once
     SILENT = "silent"  # dangerous: containerd waits for an answer for ever
+    FOREIGN = "foreign"  # another program has the port: it would be sent what is for registries
 
 
 def probe_front(url: str, *, timeout_s: float = 2.0) -> FrontAnswer:
@@ -34,16 +37,18 @@ def probe_front(url: str, *, timeout_s: float = 2.0) -> FrontAnswer:
     connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout_s)
     try:
         connection.request("GET", "/v2/")
-        connection.getresponse()
+        name = connection.getresponse().getheader("Server")
     except ConnectionError:
         return FrontAnswer.REFUSES
     except TimeoutError:
         return FrontAnswer.SILENT
-    except (OSError, http.client.HTTPException):
+    except http.client.HTTPException:
+        return FrontAnswer.FOREIGN
+    except OSError:
         return FrontAnswer.REFUSES
     finally:
         connection.close()
-    return FrontAnswer.ANSWERS
+    return FrontAnswer.ANSWERS if name == FRONT_NAME else FrontAnswer.FOREIGN
 
 
 def wait_for_front(url: str, *, wait_s: float) -> FrontAnswer:

@@ -11,12 +11,17 @@ from shoal.adapters.runtime.front_probe import FrontAnswer, probe_front, wait_fo
 from shoal.core.errors import BadInput
 
 
-class _Unwilling(BaseHTTPRequestHandler):
+class _Foreign(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_error(503)
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+class _Unwilling(_Foreign):
+    def version_string(self) -> str:
+        return "shoal"
 
 
 @pytest.fixture
@@ -33,13 +38,33 @@ def refusing() -> Iterator[int]:
         yield bound.getsockname()[1]
 
 
-def test_any_status_is_an_answer() -> None:
-    with HTTPServer(("127.0.0.1", 0), _Unwilling) as server:
+@pytest.mark.parametrize(
+    ("handler", "answer"), [(_Unwilling, FrontAnswer.ANSWERS), (_Foreign, FrontAnswer.FOREIGN)]
+)
+def test_any_status_of_an_agent_is_an_answer_and_none_of_another_program(
+    handler: type[BaseHTTPRequestHandler], answer: FrontAnswer
+) -> None:
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.handle_request)
         thread.start()
-        answer = probe_front(f"http://127.0.0.1:{server.server_port}")
+        assert probe_front(f"http://127.0.0.1:{server.server_port}") is answer
         thread.join()
-    assert answer is FrontAnswer.ANSWERS
+
+
+def test_a_program_that_speaks_no_http_is_another() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"SSH-2.0-other\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        probed = probe_front(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        thread.join()
+    assert probed is FrontAnswer.FOREIGN
 
 
 def test_a_port_nobody_listens_on_refuses(refusing: int) -> None:

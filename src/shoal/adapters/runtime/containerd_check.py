@@ -111,6 +111,10 @@ def front_finding(answer: FrontAnswer, agent_url: str) -> Finding:
     if answer is FrontAnswer.REFUSES:
         text = f"nothing answers at {agent_url}; containerd goes to the registry meanwhile"
         return Finding("front", False, text, "start the agent: shoal agent --config agent.yaml")
+    if answer is FrontAnswer.FOREIGN:
+        text = f"another program than an agent answers at {agent_url}"
+        todo = "stop it, or give the agent another port, front.port"
+        return Finding("front", False, text, todo)
     text = f"{agent_url} accepts connections and does not answer; containerd would wait for ever"
     todo = "restart the agent, or run: shoal containerd remove"
     return Finding("front", False, text, todo)

@@ -4,17 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from shoal.adapters.runtime.containerd_config import ContainerdConfig
-from shoal.adapters.runtime.containerd_hosts import ContainerdHosts
-from shoal.adapters.runtime.front_probe import FrontAnswer
-from shoal.adapters.runtime.hosts_toml import AgentEntry
-from shoal.adapters.runtime.registry_name import RegistryName
-from shoal.cli.containerd_check import (
+from shoal.adapters.runtime.containerd_check import (
     Finding,
     config_findings,
     front_finding,
     registry_findings,
 )
+from shoal.adapters.runtime.containerd_config import ContainerdConfig
+from shoal.adapters.runtime.containerd_hosts import ContainerdHosts
+from shoal.adapters.runtime.front_probe import FrontAnswer
+from shoal.adapters.runtime.hosts_toml import AgentEntry
+from shoal.adapters.runtime.registry_name import RegistryName
 
 CONFIG = Path("/etc/containerd/config.toml")
 CERTS_D = Path("/etc/containerd/certs.d")
@@ -91,6 +91,7 @@ def test_no_registry_at_all_is_not_well(tmp_path: Path) -> None:
         (FrontAnswer.ANSWERS, True, "answers"),
         (FrontAnswer.REFUSES, False, "registry meanwhile"),
         (FrontAnswer.SILENT, False, "for ever"),
+        (FrontAnswer.FOREIGN, False, "another program"),
     ],
 )
 def test_the_front_is_there_or_not(answer: FrontAnswer, ok: bool, word: str) -> None:
