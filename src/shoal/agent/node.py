@@ -196,6 +196,8 @@ class Node:
             case do.Disconnect(peer, reason):
                 _log.warning("peer_left_out", extra={"peer": peer, "reason": reason})
                 self.network.disconnect(peer, reason)
+            case do.Probe(peer):
+                self.network.probe(peer)
             case do.GiveUp(tag, reason):
                 self._on_give_up(tag, reason)
 

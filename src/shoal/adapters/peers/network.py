@@ -17,8 +17,9 @@ _log = logging.getLogger("shoal.adapters.peers")
 
 CONNECT_TIMEOUT_S = 2.0
 HELLO_TIMEOUT_S = 3.0
-PING_AFTER_S = 1.0  # of saying nothing
+PING_AFTER_S = 1.0  # of saying nothing, looked at four times as often
 SILENT_AFTER_S = 4.0  # of hearing nothing: a peer that lives says Ping every second
+OWING_AFTER_S = 1.75  # the same of a peer on which alone something waits: one Ping and its delay
 LINKS_MOST = 1024
 KEPT_SHARE = 8  # of these, one in so many
 NO_HELLO = "no Hello"
@@ -95,7 +96,7 @@ class PeerNetwork:
         for listener in listeners:
             self._listeners.append(listener)
             loop.add_reader(listener.fileno(), self._accept, listener)
-        self._watch = loop.call_later(PING_AFTER_S / 2, self._look_around)
+        self._watch = loop.call_later(PING_AFTER_S / 4, self._look_around)
 
     def _close_listeners(self) -> None:
         loop = asyncio.get_running_loop()
@@ -288,6 +289,15 @@ class PeerNetwork:
         if (link := self._links.get(peer)) is not None:
             link.close(reason)
 
+    def probe(self, peer: PeerId) -> None:
+        """Close the connection to `peer`, on which something waits, if nothing was heard of it."""
+        link = self._links.get(peer)
+        if link is None or link.paused:
+            return
+        silent_s = asyncio.get_running_loop().time() - link.heard_s
+        if silent_s > OWING_AFTER_S:
+            link.close(f"silent for {silent_s:.1f} s while a blob waits for it")
+
     def resume_reading(self) -> None:
         """There is room for blocks again."""
         for link in list(self._links.values()):
@@ -307,7 +317,7 @@ class PeerNetwork:
             if now_s - link.spoke_s > HELLO_TIMEOUT_S:
                 link.close(NO_HELLO)
         with suppress(RuntimeError):
-            self._watch = loop.call_later(PING_AFTER_S / 2, self._look_around)
+            self._watch = loop.call_later(PING_AFTER_S / 4, self._look_around)
 
 
 def _plain(host: str) -> str:

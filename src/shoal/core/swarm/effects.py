@@ -26,6 +26,13 @@ class Disconnect:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """Nothing comes but what `peer` owes: if not even a Ping did, close the connection early."""
+
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
 class Send:
     """Say `message` to `peer`, which is connected."""
 
@@ -67,4 +74,6 @@ class GiveUp:
     reason: str
 
 
-Effect = Connect | Disconnect | Send | SendPiece | FetchFromRegistry | StopRegistryFetch | GiveUp
+Effect = (
+    Connect | Disconnect | Probe | Send | SendPiece | FetchFromRegistry | StopRegistryFetch | GiveUp
+)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from shoal.core import bitmap
+from shoal.core.swarm import effects as do
 from shoal.core.swarm.exchange import Exchange
 from shoal.core.swarm.leases import Leases
 from shoal.core.swarm.site import Site
@@ -30,6 +31,8 @@ class Patience:
             self.site.dial_successor(exchange.spec.tag, without=exchange.shunned)
         now_s, policy = self.site.now_s, self.site.policy
         silent_s = now_s - exchange.progress_s
+        if silent_s > policy.stall_s:
+            self._probe(exchange)
         if self._must_wait_too_long(exchange, silent_s):
             wait_s = exchange.retry_at_s - now_s
             self.leases.give_up(
@@ -64,6 +67,13 @@ class Patience:
         elif exchange.tracker is not None and now_s - exchange.stuck_said_s > policy.stall_s:
             exchange.stuck_said_s = now_s
             self.site.send(exchange.tracker, say.LeaseWanted(exchange.spec.tag, first))
+
+    def _probe(self, exchange: Exchange) -> None:
+        """Whoever owes this blob something may have stopped, and others could be asked instead."""
+        owing = {fetch.source for fetches in exchange.in_flight.values() for fetch in fetches}
+        if exchange.tracker is not None:
+            owing.add(exchange.tracker)
+        self.site.out.extend(do.Probe(peer) for peer in sorted(owing & self.site.links))
 
     def _must_wait_too_long(self, exchange: Exchange, silent_s: float) -> bool:
         """Whether the registry is to be left alone for longer than readers wait, and nobody has it.

@@ -331,6 +331,29 @@ async def test_a_peer_that_falls_silent_is_lost(monkeypatch: pytest.MonkeyPatch)
         assert reason.startswith("silent for 0.3")
 
 
+async def test_a_silent_peer_is_lost_sooner_where_a_blob_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(network_module, "OWING_AFTER_S", 0.2)
+    async with one_end_and_stranger() as (end, stranger):
+        end.site.members.add(stranger.name)
+        stranger.say(Hello(stranger.name))
+        await until(lambda: bool(end.connected))
+        stranger.say(Ping())
+        end.network.probe(stranger.name)
+        assert end.lost == [], "it was heard a moment ago"
+
+        def lost() -> bool:
+            end.network.probe(stranger.name)
+            return bool(end.lost)
+
+        await until(lost)
+        ((peer, reason, failed),) = end.lost
+        assert (peer, failed) == (stranger.name, True)
+        assert reason.endswith("while a blob waits for it")
+        end.network.probe(stranger.name)  # of whom there is no connection any more
+
+
 async def test_bytes_of_a_piece_are_a_sign_of_life() -> None:
     async with one_end_and_stranger() as (end, stranger):
         end.site.members.add(stranger.name)

@@ -29,6 +29,17 @@ def test_the_tracker_hears_of_a_piece_that_does_not_come() -> None:
     assert stuck == [LeaseWanted(TAG, stuck_piece=0)]
 
 
+def test_whoever_a_silent_blob_waits_for_is_probed_and_nobody_is_while_bytes_come() -> None:
+    script = wanting()
+    effects = script.hear("b", Join(SPEC, 0b1))
+    for _ in range(4):
+        effects += script.wait(0.5)
+        effects += script.tell(on.PieceProgressed(TAG, 0, B))
+    assert not [effect for effect in effects if isinstance(effect, do.Probe)]
+    effects = script.wait(DEFAULT.stall_s + 0.2)
+    assert {do.Probe(A), do.Probe(B)} <= set(effects), "its tracker, and the one it asked"
+
+
 def test_a_blob_is_not_stuck_while_the_neighbour_it_waits_for_sends_another() -> None:
     # On a slow link a piece can take its turn for longer than a lease's patience.
     script = wanting()

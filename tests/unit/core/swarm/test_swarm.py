@@ -216,7 +216,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     def _do(self, effects: list[do.Effect]) -> None:
         for effect in effects:
-            if isinstance(effect, do.Send):
+            if isinstance(effect, do.Send | do.Probe):
                 assert effect.peer in self.script.swarm.site.links, "said to nobody"
             elif isinstance(effect, do.StopRegistryFetch | do.GiveUp | do.Disconnect):
                 self._at_once(effect)
