@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from shoal.adapters.discovery.base import Discovery
 from shoal.adapters.discovery.dns import DnsDiscovery
-from shoal.adapters.discovery.kube_api import KubeAccess, in_cluster_server
+from shoal.adapters.kube.api import KubeAccess, in_cluster_server
 from shoal.adapters.discovery.kubernetes import KubernetesDiscovery
 from shoal.adapters.discovery.static import StaticDiscovery
 from shoal.agent.settings import AgentSettings, KubernetesSettings

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shoal.adapters.discovery.kube_api import KubeAccess
+from shoal.adapters.kube.api import KubeAccess
 from shoal.agent import members as members_module
 from shoal.agent.members import Members
 from shoal.agent.settings import AgentSettings

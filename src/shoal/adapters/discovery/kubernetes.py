@@ -8,8 +8,8 @@ from functools import lru_cache
 from typing import Any
 
 from shoal.adapters.discovery.base import MembersChanged
-from shoal.adapters.discovery.kube_api import KubeAccess
-from shoal.adapters.discovery.reflector import MAX_OBJECTS, Reflector, Waits
+from shoal.adapters.kube.api import KubeAccess
+from shoal.adapters.kube.reflector import MAX_OBJECTS, Reflector, Waits
 from shoal.adapters.discovery.resolving import MAX_ADDRESSES, is_member_address
 from shoal.core.endpoint import Endpoint, normal_host
 from shoal.core.peer import PeerId

@@ -1,8 +1,9 @@
-"""A Kubernetes API server's reading half, over HTTPS: get, list and watch of any resource.
+"""A Kubernetes API server over HTTPS: reads, watches and writes of any resource, and reviews.
 
 It answers as the real one where clients stumble: a list by version 0 comes whole from the cache
 whatever its limit, a version that was compacted is 410, an open watch can end in an ERROR event,
-an object that no longer matches a selector is DELETED for who watches by it.
+an object that no longer matches a selector is DELETED for who watches by it, a write by an old
+version is 409, roles are kept to, webhooks are asked. Writes are in `writing.py`.
 """
 
 import asyncio
@@ -17,16 +18,24 @@ from typing import Any, Self
 from aiohttp import web
 
 from shoal.core.errors import BadInput
+from shoal.testing.kube.accounts import API_AUDIENCE, Identity, Wish, is_allowed
+from shoal.testing.kube.admission import Admission
 from shoal.testing.kube.faults import Cut, Faults, Hang, Refuse, Slow, Verb
 from shoal.testing.kube.objects import Event, Matches, Objects, ResourcePath, matcher
+from shoal.testing.kube.writing import WriteRefused, Writing
 
 _MAX_LOG = 10_000
+# Questions in the form of objects that are never kept. What a role says of them is not looked at.
+REVIEWS = ("tokenreviews", "selfsubjectaccessreviews")
 _REASONS = {
     400: "BadRequest",
     401: "Unauthorized",
+    403: "Forbidden",
     404: "NotFound",
     405: "MethodNotAllowed",
+    409: "Conflict",
     410: "Expired",
+    422: "Invalid",
     429: "TooManyRequests",
     500: "InternalError",
     503: "ServiceUnavailable",
@@ -41,6 +50,7 @@ class Seen:
     path: str
     query: dict[str, str]
     token: str = field(repr=False)
+    body: Any = None
 
 
 @dataclass(slots=True, eq=False)
@@ -74,19 +84,27 @@ class KubeApiServer:
         tokens: set[str] | None = None,
         host: str = "127.0.0.1",
         bookmark_every_s: float = 60.0,
+        version: str = "v1.31.2",
     ) -> None:
         """Prepare; nothing listens before `start`.
 
         Args:
             tls: serve HTTPS with it.
-            tokens: bearer tokens that are let in, changeable at any time; one made up if None.
+            tokens: bearer tokens that may do all, changeable at any time; one made up if None.
             host: address to listen on.
             bookmark_every_s: seconds between two bookmarks of a watch.
+            version: of Kubernetes, as it tells.
         """
         self.objects = Objects()
         self.faults = Faults()
         self.tokens = {secrets.token_hex(8)} if tokens is None else tokens
+        self.identities: dict[str, Identity] = {}
+        """Tokens that may do what the roles in `objects` say, and that a TokenReview knows."""
+        self.services: dict[tuple[str, str], tuple[str, int]] = {}
+        """Where the webhooks of a Service (namespace, name) are."""
+        self.version = version
         self.requests: deque[Seen] = deque(maxlen=_MAX_LOG)
+        self._writing = Writing(self.objects, Admission(self.objects, self.services), self._tell)
         self._tls = tls
         self._host = host
         self._port = 0
@@ -106,7 +124,7 @@ class KubeApiServer:
 
     async def start(self) -> None:
         """Listen; after `stop` at the same port again."""
-        app = web.Application()
+        app = web.Application(client_max_size=8 * 1024**2)
         app.router.add_route("*", "/{path:.*}", self._handle)
         runner = web.AppRunner(
             app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True
@@ -171,18 +189,21 @@ class KubeApiServer:
             watch.tell(event)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if request.path == "/version":
+            return _json({"gitVersion": self.version})
         try:
             path = ResourcePath.parse(request.path)
             matches = matcher(
                 request.query.get("labelSelector", ""), request.query.get("fieldSelector", "")
             )
+            verb = _verb(request, path)
+            body = json.loads(await request.read() or b"null")
         except BadInput as exc:
             return _refusal(404, str(exc))
-        verb: Verb = "list" if path.name is None else "get"
-        if request.query.get("watch") in ("1", "true"):
-            verb = "watch"
+        except ValueError as exc:
+            return _refusal(400, str(exc))
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        self.requests.append(Seen(verb, request.path, dict(request.query), token))
+        self.requests.append(Seen(verb, request.path, dict(request.query), token, body))
         match self.faults.meet(verb):
             case Refuse(status, retry_after_s):
                 return _refusal(status, "as a test wants it", retry_after_s=retry_after_s)
@@ -194,16 +215,52 @@ class KubeApiServer:
                 if request.transport is not None:
                     request.transport.close()
                 return web.Response()
-        if token not in self.tokens:
+        identity = self.identities.get(token)
+        if token in self.tokens:
+            identity = None  # may do all
+        elif identity is None or API_AUDIENCE not in identity.audiences:
             return _refusal(401, "Unauthorized")
-        if request.method != "GET":
-            return _refusal(405, f"{request.method} is not in this stand-in")
+        if verb == "create" and path.resource in REVIEWS:
+            return _json(self._review(path.resource, body, identity), status=201)
+        wish = Wish.of(verb, path, field_selector=request.query.get("fieldSelector", ""))
+        if identity is not None and not is_allowed(self.objects, identity.user, wish):
+            return _refusal(403, f'User "{identity.user}" cannot {verb} {wish.resource}')
         if verb == "watch":
             return await self._watch(request, path, matches)
         if verb == "list":
             return self._list(request, path, matches)
-        thing = self.objects.get(path)
-        return _refusal(404, f"{request.path} not found") if thing is None else _json(thing)
+        if verb == "get":
+            thing = self.objects.get(path.object)
+            return _refusal(404, f"{request.path} not found") if thing is None else _json(thing)
+        user = identity.user if identity else "system:admin"
+        try:
+            thing = await self._writing.write(
+                verb, path, body, patch_type=request.content_type, user=user
+            )
+        except WriteRefused as exc:
+            return _refusal(exc.status, str(exc))
+        return _json(thing, status=201 if verb == "create" else 200)
+
+    def _review(self, kind: str, body: dict[str, Any], asker: Identity | None) -> dict[str, Any]:
+        if kind == "tokenreviews":
+            found = self.identities.get(body["spec"]["token"])
+            wanted = body["spec"].get("audiences") or [API_AUDIENCE]
+            common = [a for a in wanted if found is not None and a in found.audiences]
+            if found is None or not common:
+                return body | {"status": {"authenticated": False, "error": "unknown token"}}
+            user = {"username": found.user, "uid": found.uid, "extra": dict(found.extra)}
+            return body | {"status": {"authenticated": True, "user": user, "audiences": common}}
+        asked = body["spec"]["resourceAttributes"]
+        resource = asked["resource"] + (f"/{sub}" if (sub := asked.get("subresource")) else "")
+        wish = Wish(
+            asked["verb"],
+            asked.get("group", ""),
+            resource,
+            asked.get("namespace") or None,
+            asked.get("name") or None,
+        )
+        allowed = asker is None or is_allowed(self.objects, asker.user, wish)
+        return body | {"status": {"allowed": allowed}}
 
     def _list(
         self, request: web.Request, collection: ResourcePath, matches: Matches
@@ -267,6 +324,19 @@ class KubeApiServer:
     def _bookmark(self) -> dict[str, Any]:
         metadata = {"resourceVersion": str(self.objects.version)}
         return {"type": "BOOKMARK", "object": {"metadata": metadata}}
+
+
+def _verb(request: web.Request, path: ResourcePath) -> Verb:
+    if request.method == "GET" and request.query.get("watch") in ("1", "true"):
+        return "watch"
+    by_method: dict[str, tuple[Verb, Verb]] = {  # of a collection, of an object
+        "GET": ("list", "get"),
+        "POST": ("create", "create"),
+        "PUT": ("update", "update"),
+        "PATCH": ("patch", "patch"),
+        "DELETE": ("delete", "delete"),
+    }
+    return by_method[request.method][path.name is not None]
 
 
 def _json(value: dict[str, Any], *, status: int = 200) -> web.Response:

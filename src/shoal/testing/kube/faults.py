@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
-Verb = Literal["get", "list", "watch"]
+Verb = Literal["get", "list", "watch", "create", "update", "patch", "delete"]
 
 
 @dataclass(frozen=True, slots=True)

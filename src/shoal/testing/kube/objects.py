@@ -3,7 +3,7 @@
 import copy
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 from shoal.core.errors import BadInput
@@ -23,6 +23,8 @@ class ResourcePath:
     resource: str
     """Plural, as in the path."""
     name: str | None
+    subresource: str | None = None
+    """As `status`, of an object."""
 
     @classmethod
     def parse(cls, path: str) -> Self:
@@ -41,9 +43,19 @@ class ResourcePath:
         namespace = None
         if rest[0] == "namespaces" and len(rest) >= 3:
             namespace, rest = rest[1], rest[2:]
-        if len(rest) > 2 or not all(rest):
+        if len(rest) > 3 or not all(rest):
             raise BadInput(f"{path!r} is not the path of a resource")
-        return cls(group, namespace, rest[0], rest[1] if len(rest) == 2 else None)
+        name, subresource = (*rest[1:], None, None)[:2]
+        return cls(group, namespace, rest[0], name, subresource)
+
+    @property
+    def object(self) -> "ResourcePath":
+        """The object that this is, or is a part of."""
+        return replace(self, subresource=None)
+
+    def of(self, name: str) -> "ResourcePath":
+        """Return the path of an object of this collection."""
+        return replace(self, name=name)
 
     def holds(self, other: "ResourcePath") -> bool:
         """Return whether the object at `other` belongs to this collection."""
@@ -74,12 +86,14 @@ class Objects:
         self._forgotten = self.version  # changes up to this version cannot be told any more
 
     def put(self, path: ResourcePath, thing: dict[str, Any]) -> Event:
-        """Create or replace an object; it gets name, namespace and version."""
+        """Create or replace an object; it gets name, namespace, version and an identity."""
         self.version += 1
         before = self._objects.get(path)
         thing = copy.deepcopy(thing)
         metadata = thing.setdefault("metadata", {})
         metadata |= {"name": path.name, "resourceVersion": str(self.version)}
+        kept = before["metadata"] if before is not None else {"uid": f"uid-{self.version}"}
+        metadata["uid"] = kept["uid"]
         if path.namespace is not None:
             metadata["namespace"] = path.namespace
         self._objects[path] = thing
@@ -102,6 +116,16 @@ class Objects:
     def get(self, path: ResourcePath) -> dict[str, Any] | None:
         """Return one object, or None."""
         return self._objects.get(path)
+
+    def owned_by(self, uid: str) -> list[ResourcePath]:
+        """Return the objects that have this one as an owner and no other that is still there."""
+        there = {thing["metadata"]["uid"] for thing in self._objects.values()}
+        found = []
+        for path, thing in self._objects.items():
+            owners = {owner["uid"] for owner in thing["metadata"].get("ownerReferences") or ()}
+            if uid in owners and not owners & there:
+                found.append(path)
+        return found
 
     def all(self, collection: ResourcePath, matches: Matches) -> list[dict[str, Any]]:
         """Return the objects of a collection, in order of their names."""

@@ -15,7 +15,7 @@ from shoal.adapters.discovery.kubernetes import EndpointSlices, KubernetesDiscov
 from shoal.core.peer import PeerId
 from shoal.testing.kube.faults import Cut, Fault, Refuse, Slow
 from shoal.testing.kube.slices import endpoint, endpoint_slice, slice_path
-from unit.adapters.discovery.kube import QUICK, Cluster, cluster
+from unit.adapters.kube.serving import QUICK, Cluster, cluster
 from unit.agent.driving import until
 
 A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"

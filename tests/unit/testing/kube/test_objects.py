@@ -24,7 +24,7 @@ def test_a_path_is_a_collection_or_an_object(path: str, expected: ResourcePath) 
     assert ResourcePath.parse(path) == expected
 
 
-@pytest.mark.parametrize("path", ["/", "/healthz", "/api/v1", "/apis/apps/v1", "/api/v1/a/b/c"])
+@pytest.mark.parametrize("path", ["/", "/healthz", "/api/v1", "/apis/apps/v1", "/api/v1/a/b/c/d"])
 def test_other_paths_are_refused(path: str) -> None:
     with pytest.raises(BadInput):
         ResourcePath.parse(path)

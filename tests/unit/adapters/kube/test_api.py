@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from shoal.adapters.discovery import kube_api
-from shoal.adapters.discovery.kube_api import (
+from shoal.adapters.kube import api
+from shoal.adapters.kube.api import (
     KubeAccess,
     KubeError,
     KubeGone,
@@ -117,7 +117,7 @@ async def test_silence_ends_a_watch_without_an_error(tmp_path: Path) -> None:
 async def test_an_event_without_an_end_is_cut_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kube_api, "MAX_EVENT_BYTES", 1000)
+    monkeypatch.setattr(api, "MAX_EVENT_BYTES", 1000)
     async with answering(saying(b"x" * 5000), tmp_path) as access:
         with pytest.raises(KubeError, match="longer than 1000 bytes"):
             await events(access)
@@ -126,7 +126,7 @@ async def test_an_event_without_an_end_is_cut_off(
 async def test_a_page_beyond_the_bound_is_cut_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kube_api, "MAX_PAGE_BYTES", 1000)
+    monkeypatch.setattr(api, "MAX_PAGE_BYTES", 1000)
     async with answering(saying(b'{"a": "' + b"x" * 5000), tmp_path) as access:
         with pytest.raises(KubeError, match="longer than 1000 bytes"):
             await page(access)

@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from shoal.adapters.discovery.kube_api import KubeAccess
-from shoal.adapters.discovery.reflector import Waits
+from shoal.adapters.kube.api import KubeAccess
+from shoal.adapters.kube.reflector import Waits
 from shoal.testing.certificates import PrivateAuthority
 from shoal.testing.kube.api_server import KubeApiServer
 

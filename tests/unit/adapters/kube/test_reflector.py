@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from shoal.adapters.discovery.kube_api import KubeAccess
-from shoal.adapters.discovery.reflector import Reflector, Waits
+from shoal.adapters.kube.api import KubeAccess
+from shoal.adapters.kube.reflector import Reflector, Waits
 from shoal.testing.kube.faults import Hang, Refuse
-from unit.adapters.discovery.kube import QUICK, Cluster, cluster
+from unit.adapters.kube.serving import QUICK, Cluster, cluster
 from unit.agent.driving import until
 
 MAPS = "/api/v1/namespaces/a/configmaps"

@@ -12,7 +12,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from shoal.adapters.discovery.kube_api import (
+from shoal.adapters.kube.api import (
     KubeAccess,
     KubeConnection,
     KubeError,
@@ -20,7 +20,7 @@ from shoal.adapters.discovery.kube_api import (
     connected,
 )
 
-_log = logging.getLogger("shoal.discovery.kubernetes")
+_log = logging.getLogger("shoal.kube")
 
 # A page of slices of 100 endpoints is some 800 KB.
 _PAGE_OBJECTS = 20

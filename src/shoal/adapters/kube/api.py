@@ -1,18 +1,17 @@
 """Requests to a Kubernetes API server as this pod's service account, each bounded in time and size.
 
-Only reading, and only what a watch needs. Why this and no client library:
-docs/design/0009-kubernetes-client.md.
+Why this and no client library: docs/design/0009-kubernetes-client.md.
 """
 
 import asyncio
 import json
 import os
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 from yarl import URL
@@ -35,6 +34,14 @@ _CONNECT_TIMEOUT_S = 10.0
 _ANSWER_TIMEOUT_S = 30.0
 _MAX_RETRY_AFTER_S = 60.0
 
+PatchKind = Literal["json", "merge", "strategic"]
+# Source: Kubernetes documentation, "Update API objects in place using kubectl patch".
+_PATCH_TYPES: Mapping[PatchKind, str] = {
+    "json": "application/json-patch+json",
+    "merge": "application/merge-patch+json",
+    "strategic": "application/strategic-merge-patch+json",
+}
+
 
 class KubeError(ShoalError):
     """The API server did not give what was asked; `retry_after_s` is when it wants to be asked."""
@@ -49,6 +56,40 @@ class KubeError(ShoalError):
 
 class KubeGone(KubeError):
     """The version or page that was asked for is too old to be had: list anew."""
+
+
+class KubeMissing(KubeError):
+    """There is no such object, or the server knows no such kind (404)."""
+
+    retryable = False
+
+
+class KubeConflict(KubeError):
+    """Somebody else has made or changed the object (409): read it and decide again."""
+
+    retryable = False
+
+
+class KubeRefused(KubeError):
+    """The server will not do this however often it is asked: no permission, or a wrong object."""
+
+    exit_code = 77  # EX_NOPERM of sysexits.h
+    retryable = False
+
+
+# 409 comes twice, as AlreadyExists and Conflict; to whoever asked both mean the same.
+_BY_STATUS: Mapping[int, type[KubeError]] = {
+    400: KubeRefused,
+    401: KubeError,  # a token that was renewed this moment may be let in
+    403: KubeRefused,
+    404: KubeMissing,
+    405: KubeRefused,
+    409: KubeConflict,
+    410: KubeGone,
+    413: KubeRefused,
+    415: KubeRefused,
+    422: KubeRefused,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +163,82 @@ class KubeConnection:
             KubeGone: what was asked for is no longer there.
             KubeError: there was no such answer in time.
         """
+        return await self._asked("GET", path, query)
+
+    async def find(self, path: str) -> dict[str, Any] | None:
+        """Return the object at `path`, or None if there is none.
+
+        Raises:
+            KubeError: it is not known whether there is one.
+        """
         try:
-            async with (
-                asyncio.timeout(_ANSWER_TIMEOUT_S),
-                self._answer(path, query, read_timeout_s=_ANSWER_TIMEOUT_S) as response,
-            ):
-                body = await _read(response, MAX_PAGE_BYTES)
-        except (aiohttp.ClientError, OSError, TimeoutError) as exc:  # TimeoutError has no text
-            raise _unreachable(self._access, exc) from exc
-        return _object(body)
+            return await self._asked("GET", path)
+        except KubeMissing:
+            return None
+
+    async def create(self, path: str, thing: Mapping[str, Any]) -> dict[str, Any]:
+        """Put a new object into the collection at `path`, and return it as the server made it.
+
+        Raises:
+            KubeConflict: there is one of that name.
+            KubeError: it was not made, or is not known to have been.
+        """
+        return await self._asked("POST", path, body=thing)
+
+    async def replace(self, path: str, thing: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the object at `path` whole; with a `resourceVersion`, only if it is still that one.
+
+        Raises:
+            KubeConflict: somebody else has changed it.
+            KubeError: it was not written, or is not known to have been.
+        """
+        return await self._asked("PUT", path, body=thing)
+
+    async def patch(
+        self,
+        path: str,
+        change: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        *,
+        kind: PatchKind = "merge",
+    ) -> dict[str, Any]:
+        """Change the object at `path`, or its part as `.../status`; return it as it is then.
+
+        Args:
+            path: of the object.
+            change: in the form of `kind`.
+            kind: `merge` puts lists as a whole, `strategic` by their elements' names (a node's
+                conditions by their type; no kind of a CustomResourceDefinition knows it), `json`
+                is a list of operations.
+
+        Raises:
+            KubeMissing: there is no such object.
+            KubeError: it was not changed, or is not known to have been.
+        """
+        return await self._asked("PATCH", path, body=change, content_type=_PATCH_TYPES[kind])
+
+    async def delete(self, path: str, *, preconditions: Mapping[str, str] | None = None) -> bool:
+        """Delete the object at `path`, and then what it owns; return whether there was one.
+
+        Args:
+            path: of the object.
+            preconditions: `uid` or `resourceVersion` that it must have.
+
+        Raises:
+            KubeConflict: it is another one.
+            KubeError: it was not deleted, or is not known to have been.
+        """
+        options: dict[str, Any] = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Background",
+        }
+        if preconditions:
+            options["preconditions"] = dict(preconditions)
+        try:
+            await self._asked("DELETE", path, body=options)
+        except KubeMissing:
+            return False
+        return True
 
     async def events(
         self, path: str, query: Mapping[str, str], *, silence_s: float
@@ -146,7 +254,7 @@ class KubeConnection:
         """
         has_begun = False
         try:
-            async with self._answer(path, query, read_timeout_s=silence_s) as response:
+            async with self._answer("GET", path, query, read_timeout_s=silence_s) as response:
                 has_begun = True
                 async for line in _lines(response):
                     yield _object(line)
@@ -156,35 +264,70 @@ class KubeConnection:
         except (aiohttp.ClientError, OSError) as exc:
             raise _unreachable(self._access, exc) from exc
 
+    async def _asked(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        *,
+        body: object = None,
+        content_type: str = "application/json",
+    ) -> dict[str, Any]:
+        try:
+            async with (
+                asyncio.timeout(_ANSWER_TIMEOUT_S),
+                self._answer(
+                    method,
+                    path,
+                    query or {},
+                    read_timeout_s=_ANSWER_TIMEOUT_S,
+                    body=None if body is None else json.dumps(body).encode(),
+                    content_type=content_type,
+                ) as response,
+            ):
+                answer = await _read(response, MAX_PAGE_BYTES)
+        except (aiohttp.ClientError, OSError, TimeoutError) as exc:  # TimeoutError has no text
+            raise _unreachable(self._access, exc) from exc
+        return _object(answer)
+
     @asynccontextmanager
     async def _answer(
-        self, path: str, query: Mapping[str, str], *, read_timeout_s: float
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        *,
+        read_timeout_s: float,
+        body: bytes | None = None,
+        content_type: str = "",
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=_CONNECT_TIMEOUT_S, sock_read=read_timeout_s
         )
         url = URL(self._access.server).with_path(path).with_query(query)
-        async with self._session.get(
-            url, headers=self._access.headers(), timeout=timeout, allow_redirects=False
+        headers = self._access.headers()
+        if body is not None:
+            headers["Content-Type"] = content_type
+        async with self._session.request(
+            method, url, headers=headers, data=body, timeout=timeout, allow_redirects=False
         ) as response:
-            if response.status == 200:
+            if 200 <= response.status < 300:
                 yield response
                 return
             reason = await _reason(response)
             message = f"{self._access.server} answered {response.status} for {path}: {reason}"
-            if response.status == 410:
-                raise KubeGone(message)
-            raise KubeError(message, retry_after_s=_retry_after_s(response))
+            error = _BY_STATUS.get(response.status, KubeError)
+            raise error(message, retry_after_s=_retry_after_s(response))
 
 
 @asynccontextmanager
-async def connected(access: KubeAccess) -> AsyncIterator[KubeConnection]:
-    """Open a session that trusts what `ca.crt` holds now.
+async def connected(access: KubeAccess, *, most: int = 2) -> AsyncIterator[KubeConnection]:
+    """Open a session that trusts what `ca.crt` holds now, of `most` connections at once.
 
     Raises:
         KubeError: there is no such file.
     """
-    connector = aiohttp.TCPConnector(ssl=access.tls(), limit=2)
+    connector = aiohttp.TCPConnector(ssl=access.tls(), limit=most)
     async with aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
