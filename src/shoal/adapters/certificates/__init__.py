@@ -1,0 +1,1 @@
+"""The cluster's certificates: its authority, what it signs and revokes, what a peer must show."""
