@@ -55,6 +55,8 @@ from shoal.core.swarm.policy import DEFAULT
 from shoal.core.trust.access import AccessTable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from shoal.adapters.store.base import Store
 
 _log = logging.getLogger("shoal.agent")
@@ -340,6 +342,7 @@ async def run(
     *,
     heartbeat: Callable[[], None] | None = None,
     read: Callable[[], AgentSettings] | None = None,
+    file: "Path | None" = None,
 ) -> int:
     """Run an agent until SIGTERM or SIGINT; return its exit code.
 
@@ -347,6 +350,7 @@ async def run(
         settings: as read at the start.
         heartbeat: called as long as the event loop turns.
         read: reads the settings again, on SIGHUP; see `Reload`. None: they stay as they are.
+        file: what `read` reads, and `reload_interval_s` looks at.
 
     Raises:
         SettingsError, StoreError: it cannot start; the message says what to change.
@@ -355,7 +359,7 @@ async def run(
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    reload = Reload(settings, read=read or (lambda: settings))
+    reload = Reload(settings, read=read or (lambda: settings), file=file)
     loop.add_signal_handler(signal.SIGHUP, reload.request)
     # One that came while the process was starting waits: it is delivered now.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})

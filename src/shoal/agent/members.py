@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from shoal.adapters.discovery.base import Discovery
 from shoal.adapters.discovery.dns import DnsDiscovery
-from shoal.adapters.kube.api import KubeAccess, in_cluster_server
 from shoal.adapters.discovery.kubernetes import KubernetesDiscovery
+from shoal.adapters.discovery.node_sites import NodeSites
 from shoal.adapters.discovery.static import StaticDiscovery
+from shoal.adapters.kube.api import KubeAccess, in_cluster_server
 from shoal.agent.settings import AgentSettings, KubernetesSettings
 from shoal.agent.tasks import Tasks
 from shoal.core.peer import PeerId
@@ -55,14 +56,16 @@ class Members:
         if kubernetes is not None:
             port, is_ipv6 = settings.peer.port, ":" in (settings.peer.address or "")
             access = _access(kubernetes)
+            file, node = membership.sites_file, membership.node
             sources["kubernetes"] = (
-                (kubernetes, access, port, is_ipv6),
+                (kubernetes, access, port, is_ipv6, file, node),
                 lambda: KubernetesDiscovery(
                     access,
                     namespace=kubernetes.namespace,
                     service=kubernetes.service,
                     port=port,
                     prefers_ipv6=is_ipv6,
+                    sites=NodeSites(file, node=node) if file and node else None,
                 ),
             )
         # An empty list beside a name says nothing: the members are known with the first answer.

@@ -1,4 +1,6 @@
-"""Reads the settings again on SIGHUP, and puts into force what can change while the agent runs.
+"""Reads the settings again on request, or when their file has changed, and puts them into force.
+
+What a running agent can change is in settings_live.py; SIGHUP is the request.
 
 Nothing is put into force unless all of it can be: the file is checked whole, then every part
 prepares what it will do, which may still fail, and only then does each do it, which may not.
@@ -8,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 from shoal.agent.settings import AgentSettings
 from shoal.agent.settings_live import Change, change_between
@@ -26,14 +29,24 @@ Prepare = Callable[[AgentSettings], Callable[[], None]]
 class Reload:
     """The settings in force, and how they change."""
 
-    def __init__(self, settings: AgentSettings, *, read: Callable[[], AgentSettings]) -> None:
+    def __init__(
+        self,
+        settings: AgentSettings,
+        *,
+        read: Callable[[], AgentSettings],
+        file: Path | None = None,
+    ) -> None:
         """Begin with `settings` in force.
 
         Args:
             settings: as read at the start.
             read: reads them again from where they came from; called in a thread. Raises
                 SettingsError, which names the key and what was expected.
+            file: what is looked at every `reload_interval_s`, if that is set.
         """
+        self._file = file if settings.reload_interval_s is not None else None
+        self._interval_s = settings.reload_interval_s
+        self._file_seen = self._look()
         self.settings = settings
         self.successful = True
         self.succeeded_at = _now()
@@ -52,11 +65,33 @@ class Reload:
     async def run(self) -> None:
         """Do so whenever it is requested, until cancelled."""
         while True:
-            await self._wanted.wait()
+            await self._request_or_change()
             self._wanted.clear()
             self.successful = await self._once()
             if self.successful:
                 self.succeeded_at = _now()
+
+    async def _request_or_change(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self._interval_s):
+                    await self._wanted.wait()
+                return
+            except TimeoutError:
+                seen = await asyncio.to_thread(self._look)
+            if seen not in (None, self._file_seen):
+                self._file_seen = seen
+                return
+
+    def _look(self) -> tuple[int, int, int] | None:
+        """Return what tells one file at this path from another; None: there is none just now."""
+        if self._file is None:
+            return None
+        try:
+            about = self._file.stat()
+        except OSError:
+            return None
+        return about.st_ino, about.st_mtime_ns, about.st_size
 
     async def _once(self) -> bool:
         try:

@@ -20,6 +20,7 @@ from shoal.agent.settings_types import (
     HostName,
     KubernetesName,
     Member,
+    NodeName,
     Port,
     Rate,
     RedirectHost,
@@ -233,6 +234,16 @@ class MembershipSettings(Section):
     seconds, and while the API server is away the last ones known stay. `peer.address` must be set
     too. None: from `static` and `dns`, neither of which may be set beside it."""
 
+    node: NodeName | None = None
+    """Name of this node in Kubernetes, by which `sites_file` knows it: as the variable
+    SHOAL_MEMBERSHIP__NODE from the pod's spec.nodeName."""
+
+    sites_file: AbsolutePath | None = None
+    """YAML file that maps nodes' names to sites, where nodes of several share
+    `kubernetes.service`; `"*"` is every node that is not named. Members on nodes of other sites are
+    left out, and so is everybody for a node of which it says nothing. Read again within 5 s of a
+    change. None: all of the Service's endpoints are one site."""
+
     dns_refresh_s: Seconds = 10.0
     """Seconds between two look-ups of `dns`, give or take a tenth. 10 s is below the 30 s for
     which cluster DNS usually caches."""
@@ -366,6 +377,11 @@ class AgentSettings(Section):
 
     supervisor: SupervisorSettings = SupervisorSettings()
     """The parent process."""
+
+    reload_interval_s: Seconds | None = None
+    """Seconds between two looks at whether the settings file is another one, which is then read
+    again as on SIGHUP: for a pod, where nobody sends that and the kubelet changes the file. None:
+    only on SIGHUP."""
 
     drain_timeout_s: Seconds = 25.0
     """Seconds that transfers under way may take to end after SIGTERM. 25 s leaves 5 s of the 30 s

@@ -17,6 +17,7 @@ LIVE = (
     "membership.static",
     "membership.dns",
     "membership.kubernetes",
+    "membership.sites_file",
     "membership.dns_refresh_s",
     "membership.dns_timeout_s",
     "limits",

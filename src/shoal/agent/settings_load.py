@@ -102,13 +102,18 @@ def load_settings(
             message names each with its source and what was expected.
     """
     gathered = _Gathered(all_keys())
-    named = environment.get(CONFIG_VARIABLE)
-    path = config or flags.config or (Path(named) if named else None)
+    path = config or settings_path(environment=environment, flags=flags)
     if path is not None:
         gathered.add_file(path)
     gathered.add_environment(environment)
     gathered.add_flags(flags)
     return gathered.checked()
+
+
+def settings_path(*, environment: Mapping[str, str], flags: Flags) -> Path | None:
+    """Return the settings file that flags or environment name, or None."""
+    named = environment.get(CONFIG_VARIABLE)
+    return flags.config or (Path(named) if named else None)
 
 
 class _Gathered:

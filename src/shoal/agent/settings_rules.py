@@ -90,7 +90,15 @@ def _peer(settings: "AgentSettings") -> Iterator[Problem]:
 
 
 def _kubernetes(settings: "AgentSettings") -> Iterator[Problem]:
-    kubernetes = settings.membership.kubernetes
+    membership = settings.membership
+    kubernetes = membership.kubernetes
+    if membership.sites_file is not None and None in (kubernetes, membership.node):
+        yield (
+            ("membership.sites_file", "membership.node", "membership.kubernetes"),
+            "membership.sites_file is set, and it says which nodes of a Service are members: set "
+            "membership.kubernetes too, and membership.node to this node's name, as the variable "
+            "SHOAL_MEMBERSHIP__NODE from the pod's spec.nodeName",
+        )
     if kubernetes is None:
         return
     for key, is_set in (

@@ -19,6 +19,8 @@ _REGISTRY_NAME = re.compile(
 _REDIRECT_HOST = re.compile(r"(?:\*\.)?[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{1,5})?", re.ASCII)
 # Source: RFC 1123 labels, as Kubernetes names namespaces and Services.
 _KUBERNETES_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+# Source: Kubernetes documentation, "Object Names and IDs": a DNS subdomain.
+_NODE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
 _SITE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
 
 # Below it pieces from half a dozen peers at once would each stand still for longer than the second
@@ -75,6 +77,15 @@ def _redirect_host(text: str) -> str:
             f"got {text[:80]!r}"
         )
     return text.lower()
+
+
+def _node_name(text: str) -> str:
+    if not _NODE_NAME.fullmatch(text):
+        raise BadInput(
+            f"expected the name of a node in Kubernetes, lower-case letters, digits, dots and "
+            f"hyphens, got {text[:80]!r}"
+        )
+    return text
 
 
 def _kubernetes_name(text: str) -> str:
@@ -140,6 +151,7 @@ Member = Annotated[str, AfterValidator(_endpoint)]
 RegistryName = Annotated[str, AfterValidator(_registry_name)]
 RedirectHost = Annotated[str, AfterValidator(_redirect_host)]
 KubernetesName = Annotated[str, AfterValidator(_kubernetes_name)]
+NodeName = Annotated[str, AfterValidator(_node_name)]
 SiteName = Annotated[str, AfterValidator(_site)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]

@@ -29,7 +29,7 @@ def agent_command(arguments: Sequence[str]) -> int:
 
 
 def _run_agent(arguments: Sequence[str], heartbeat: Heartbeat | None) -> int:
-    from shoal.agent.settings_load import load_settings, parse_flags
+    from shoal.agent.settings_load import load_settings, parse_flags, settings_path
 
     flags = parse_flags(arguments)
     if flags.help:
@@ -61,5 +61,6 @@ def _run_agent(arguments: Sequence[str], heartbeat: Heartbeat | None) -> int:
                 settings,
                 heartbeat=beat,
                 read=lambda: load_settings(environment=environment, flags=flags),
+                file=settings_path(environment=environment, flags=flags),
             )
         )

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -169,3 +170,22 @@ async def test_several_requests_at_once_are_one() -> None:
             it.request()
         await until(lambda: it.settings == FASTER)
     assert len(reads) == 1
+
+
+async def test_another_file_is_read_without_a_request(tmp_path: Path) -> None:
+    file = tmp_path / "agent.yaml"
+    file.write_text("a")
+    seen: list[AgentSettings] = []
+    it = Reload(settings(reload_interval_s=0.01), read=lambda: FASTER, file=file)
+    it.part("limits", prepare=lambda new: lambda: seen.append(new))
+    task = asyncio.ensure_future(it.run())
+    try:
+        file.unlink()  # as for a moment while the kubelet changes it
+        await asyncio.sleep(0.05)
+        assert seen == []
+        (tmp_path / "new.yaml").write_text("ab")
+        (tmp_path / "new.yaml").rename(file)
+        await until(lambda: bool(seen))
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

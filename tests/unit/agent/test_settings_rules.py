@@ -26,6 +26,8 @@ SERVICE = {"namespace": "shoal", "service": "peers"}
         ({"membership": {"kubernetes": SERVICE, "dns": "a"}}, "leave out membership.dns"),
         ({"membership": {"kubernetes": SERVICE}}, "SHOAL_PEER__ADDRESS"),
         ({"membership": {"kubernetes": SERVICE | {"server": "http://a"}}}, "use https"),
+        ({"membership": {"sites_file": "/sites", "node": "a"}}, "membership.kubernetes too"),
+        ({"membership": {"kubernetes": SERVICE, "sites_file": "/s"}}, "SHOAL_MEMBERSHIP__NODE"),
         ({"registries": [{"name": "a"}, {"name": "A"}]}, "both answer to 'a'"),
         (
             {"registries": [{"name": "docker.io"}, {"name": "b", "aliases": ["index.docker.io"]}]},

@@ -1,4 +1,7 @@
-"""Members from Kubernetes: the ready endpoints of one Service, by watching its EndpointSlices."""
+"""Members from Kubernetes: the ready endpoints of one Service, by watching its EndpointSlices.
+
+Where several sites share the Service, a file says which node is in which.
+"""
 
 import asyncio
 import logging
@@ -8,9 +11,10 @@ from functools import lru_cache
 from typing import Any
 
 from shoal.adapters.discovery.base import MembersChanged
+from shoal.adapters.discovery.node_sites import NodeSites
+from shoal.adapters.discovery.resolving import MAX_ADDRESSES, is_member_address
 from shoal.adapters.kube.api import KubeAccess
 from shoal.adapters.kube.reflector import MAX_OBJECTS, Reflector, Waits
-from shoal.adapters.discovery.resolving import MAX_ADDRESSES, is_member_address
 from shoal.core.endpoint import Endpoint, normal_host
 from shoal.core.peer import PeerId
 
@@ -33,6 +37,7 @@ class KubernetesDiscovery:
         service: str,
         port: int,
         prefers_ipv6: bool = False,
+        sites: NodeSites | None = None,
         waits: Waits | None = None,
         settle_s: float = 1.0,
     ) -> None:
@@ -45,11 +50,13 @@ class KubernetesDiscovery:
             port: of members whose slice names none.
             prefers_ipv6: which address is a member's name where a pod has one of each family; the
                 same on all nodes of a site, and the family of each node's own address.
+            sites: which of the nodes are in this one's site; None: all.
             waits: bounds and pauses.
             settle_s: seconds between two changes that are told; a rollout changes many slices at
                 once, and every change is work for all that is placed by the members.
         """
         self._settle_s = settle_s
+        self._sites = sites
         self._reflector = Reflector(
             access,
             f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices",
@@ -61,12 +68,18 @@ class KubernetesDiscovery:
     async def watch(self, changed: MembersChanged) -> None:
         """Tell the members when they were listed, and after each change, until cancelled."""
         told: frozenset[PeerId] | None = None
+        if self._sites is not None:
+            await self._sites.look()  # so that the first members told are those of this site
         async with asyncio.TaskGroup() as group:
             group.create_task(self._reflector.run(self._slices))
+            if self._sites is not None:
+                group.create_task(self._sites.watch(self._slices.changed))
             while True:
                 await self._slices.changed.wait()
                 self._slices.changed.clear()
-                members = self._slices.members()
+                if not self._slices.is_known:
+                    continue  # it was the sites that changed
+                members = self._slices.members(self._sites)
                 if members != told:
                     told = members
                     changed(members)
@@ -76,7 +89,8 @@ class KubernetesDiscovery:
 @dataclass(frozen=True, slots=True)
 class _Slice:
     is_ipv6: bool
-    members: Mapping[str, PeerId]  # by pod, or by address where a slice names no pod
+    # By pod, or by address where a slice names no pod: the member, and its node if that is named.
+    members: Mapping[str, tuple[PeerId, str]]
 
 
 class EndpointSlices:
@@ -85,12 +99,14 @@ class EndpointSlices:
     def __init__(self, *, port: int, prefers_ipv6: bool) -> None:
         """Know nobody; see `KubernetesDiscovery` for the arguments."""
         self.changed = asyncio.Event()
+        self.is_known = False
         self._port = port
         self._prefers_ipv6 = prefers_ipv6
         self._slices: dict[str, _Slice] = {}
 
     def replace(self, objects: Sequence[dict[str, Any]]) -> None:
         """Know these slices and no others."""
+        self.is_known = True
         self._slices = {}
         for thing in objects:
             self.put(thing)
@@ -112,14 +128,18 @@ class EndpointSlices:
         self._slices.pop(_name(thing), None)
         self.changed.set()
 
-    def members(self) -> frozenset[PeerId]:
-        """Return everybody, each pod once even if it has an address of either family."""
-        by_pod: dict[str, PeerId] = {}
+    def members(self, sites: NodeSites | None = None) -> frozenset[PeerId]:
+        """Return everybody, each pod once even if it has an address of either family.
+
+        Args:
+            sites: leave out who is on a node of another site.
+        """
+        by_pod: dict[str, tuple[PeerId, str]] = {}
         for preferred in (False, True):
             for part in self._slices.values():
                 if (part.is_ipv6 == self._prefers_ipv6) is preferred:
                     by_pod.update(part.members)
-        return frozenset(by_pod.values())
+        return frozenset(peer for peer, node in by_pod.values() if sites is None or sites.has(node))
 
 
 def _name(thing: dict[str, Any]) -> str:
@@ -127,11 +147,11 @@ def _name(thing: dict[str, Any]) -> str:
     return str(metadata.get("name")) if isinstance(metadata, dict) else ""
 
 
-def _members(thing: dict[str, Any], default_port: int) -> dict[str, PeerId]:
+def _members(thing: dict[str, Any], default_port: int) -> dict[str, tuple[PeerId, str]]:
     if thing.get("addressType") not in ("IPv4", "IPv6"):
         return {}  # FQDN: deprecated, and no controller of Kubernetes writes it
     port = _port(thing.get("ports"), default_port)
-    found: dict[str, PeerId] = {}
+    found: dict[str, tuple[PeerId, str]] = {}
     for endpoint in _dicts(thing.get("endpoints")):
         addresses = endpoint.get("addresses")
         # Source: API reference of EndpointSlice: the first address is the endpoint, others are to
@@ -143,7 +163,8 @@ def _members(thing: dict[str, Any], default_port: int) -> dict[str, PeerId]:
         if peer is not None:
             target = endpoint.get("targetRef")
             pod = target.get("uid") if isinstance(target, dict) else None
-            found[pod if isinstance(pod, str) else peer] = peer
+            node = endpoint.get("nodeName")
+            found[pod if isinstance(pod, str) else peer] = (peer, str(node or ""))
     return found
 
 

@@ -75,7 +75,8 @@ class Reflector:
         access: KubeAccess,
         path: str,
         *,
-        selector: str,
+        selector: str = "",
+        metadata_only: bool = False,
         waits: Waits | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -84,13 +85,15 @@ class Reflector:
         Args:
             access: the API server and the account.
             path: of the collection, as `/apis/discovery.k8s.io/v1/namespaces/a/endpointslices`.
-            selector: label selector that the objects must match.
+            selector: label selector that the objects must match; empty: all.
+            metadata_only: know nothing of the objects but their metadata.
             waits: bounds and pauses.
             jitter: returns numbers in [0, 1).
         """
         self._access = access
         self._path = path
         self._selector = selector
+        self._metadata_only = metadata_only
         self._waits = waits or Waits()
         self._jitter = jitter
         self._version: str | None = None  # mirrored up to here; None: nothing, so list
@@ -133,7 +136,7 @@ class Reflector:
             query["resourceVersion"] = "0"
         objects: list[dict[str, Any]] = []
         while True:
-            page = await connection.page(self._path, query)
+            page = await connection.page(self._path, query, metadata_only=self._metadata_only)
             items = page.get("items") or []  # Go writes an empty list as null
             if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
                 raise KubeError(f"the list at {self._path} is none")
@@ -166,7 +169,14 @@ class Reflector:
             # The server ends it; the bound here is for one that does not.
             async with (
                 asyncio.timeout(watch_s + waits.silence_s),
-                aclosing(connection.events(self._path, query, silence_s=waits.silence_s)) as events,
+                aclosing(
+                    connection.events(
+                        self._path,
+                        query,
+                        silence_s=waits.silence_s,
+                        metadata_only=self._metadata_only,
+                    )
+                ) as events,
             ):
                 async for event in events:
                     self._take(event, mirror)

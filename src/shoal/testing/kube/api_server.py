@@ -58,6 +58,7 @@ class _Watch:
     collection: ResourcePath
     matches: Matches
     transport: asyncio.Transport | None
+    metadata_only: bool = False
     queue: asyncio.Queue[dict[str, Any] | None] = field(default_factory=asyncio.Queue)
 
     def tell(self, event: Event) -> None:
@@ -71,7 +72,8 @@ class _Watch:
             kind = "DELETED"
         else:
             return
-        self.queue.put_nowait({"type": kind, "object": event.now})
+        thing = {"metadata": event.now["metadata"]} if self.metadata_only else event.now
+        self.queue.put_nowait({"type": kind, "object": thing})
 
 
 class KubeApiServer:
@@ -191,6 +193,8 @@ class KubeApiServer:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         if request.path == "/version":
             return _json({"gitVersion": self.version})
+        if (group := request.path.removeprefix("/apis/")) and "/" not in group.strip("/"):
+            return self._group(group)
         try:
             path = ResourcePath.parse(request.path)
             matches = matcher(
@@ -241,6 +245,13 @@ class KubeApiServer:
             return _refusal(exc.status, str(exc))
         return _json(thing, status=201 if verb == "create" else 200)
 
+    def _group(self, group: str) -> web.Response:
+        """Answer for `/apis/GROUP`: a group is known if there is an object of it."""
+        versions = sorted(self.objects.versions_of(group))
+        if not versions:
+            return _refusal(404, f"the server could not find the group {group}")
+        return _json({"name": group, "preferredVersion": {"groupVersion": versions[-1]}})
+
     def _review(self, kind: str, body: dict[str, Any], asker: Identity | None) -> dict[str, Any]:
         if kind == "tokenreviews":
             found = self.identities.get(body["spec"]["token"])
@@ -266,6 +277,8 @@ class KubeApiServer:
         self, request: web.Request, collection: ResourcePath, matches: Matches
     ) -> web.Response:
         items = self.objects.all(collection, matches)
+        if "as=PartialObjectMetadataList" in request.headers.get("Accept", ""):
+            items = [{"metadata": item["metadata"]} for item in items]
         version, begin = self.objects.version, 0
         if token := request.query.get("continue"):
             version, begin = json.loads(base64.b64decode(token))
@@ -292,7 +305,8 @@ class KubeApiServer:
         past = self.objects.since(int(request.query.get("resourceVersion") or self.objects.version))
         if past is None:
             return _refusal(410, "too old resource version")
-        watch = _Watch(collection, matches, request.transport)
+        metadata_only = "as=PartialObjectMetadata;" in request.headers.get("Accept", "")
+        watch = _Watch(collection, matches, request.transport, metadata_only)
         for event in past:
             watch.tell(event)
         self._watches.add(watch)

@@ -117,6 +117,11 @@ class Objects:
         """Return one object, or None."""
         return self._objects.get(path)
 
+    def versions_of(self, group: str) -> set[str]:
+        """Return the groups with versions, as `apps/v1`, of the objects of a group."""
+        groups = {path.group for path in self._objects}
+        return {version for version in groups if version.startswith(f"{group}/")}
+
     def owned_by(self, uid: str) -> list[ResourcePath]:
         """Return the objects that have this one as an owner and no other that is still there."""
         there = {thing["metadata"]["uid"] for thing in self._objects.values()}

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoal.adapters.discovery.kubernetes import EndpointSlices, KubernetesDiscovery
+from shoal.adapters.discovery.node_sites import NodeSites
 from shoal.core.peer import PeerId
 from shoal.testing.kube.faults import Cut, Fault, Refuse, Slow
 from shoal.testing.kube.slices import endpoint, endpoint_slice, slice_path
@@ -228,3 +229,32 @@ def test_whatever_a_slice_holds_it_raises_nothing(thing: dict[str, Any]) -> None
     mirror.put(thing)
     mirror.drop(thing)
     assert mirror.members() == frozenset()
+
+
+async def test_members_of_other_sites_are_left_out_until_the_file_says_otherwise(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "nodes.yaml"
+    file.write_text(f"{{node-{A}: x, node-{B}: x, node-{C}: y}}")
+    sites = NodeSites(file, node=f"node-{A}", poll_s=0.01)
+    told: list[frozenset[PeerId]] = []
+    async with cluster(tmp_path) as made:
+        put(made, "one", A, B, C)
+        discovery = KubernetesDiscovery(
+            made.access,
+            namespace="shoal",
+            service="peers",
+            port=65002,
+            sites=sites,
+            waits=QUICK,
+            settle_s=0.01,
+        )
+        task = asyncio.ensure_future(discovery.watch(told.append))
+        await until(lambda: bool(told))
+        other = tmp_path / "other.yaml"
+        other.write_text(f"{{node-{A}: y, node-{B}: x, node-{C}: y}}")
+        other.rename(file)
+        await until(lambda: len(told) == 2)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert told == [peers(A, B), peers(A, C)]
