@@ -32,18 +32,29 @@ class Caller:
     documents: tuple[str, ...]
     narrowing: str = ""  # a session's own policy
 
-    def demand(self, action: str, resource: str) -> None:
+    def demand(self, action: str, resource: str, *, implied_by: str = "") -> None:
         """Return if the caller may do this.
+
+        Args:
+            action: Such as `cr:GetInstance`.
+            resource: What it is done with.
+            implied_by: Another action that allows this one too, unless a policy denies it by name.
 
         Raises:
             Fault: They may not: NoPermission.
         """
+        decision = self._decision(action, resource)
+        if decision is Decision.NOT_ALLOWED and implied_by:
+            decision = self._decision(implied_by, resource)
+        if decision is not Decision.ALLOWED:
+            raise no_permission(action=action, who=self.arn, kind=decision.value)
+
+    def _decision(self, action: str, resource: str) -> Decision:
         request = Request(action, resource)
         decision = decide(self.documents, request)
         if decision is Decision.ALLOWED and self.narrowing:
             decision = decide([self.narrowing], request)
-        if decision is not Decision.ALLOWED:
-            raise no_permission(action=action, who=self.arn, kind=decision.value)
+        return decision
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,17 +32,27 @@ def missing(name: str) -> Fault:
     return Fault(400, "MissingParameter", f"The parameter {name} is mandatory for this action.")
 
 
-def no_permission(*, action: str, who: str, kind: str) -> Fault:
+IDENTITY_POLICY = "AccountLevelIdentityBasedPolicy"
+TRUST_POLICY = "AssumeRolePolicy"
+
+
+def no_permission(*, action: str, who: str, kind: str, policy_type: str = IDENTITY_POLICY) -> Fault:
     """Return the refusal of an action that no policy allows, or that one denies.
 
     Args:
         action: Such as `cr:GetInstance`.
         who: The caller's ARN.
         kind: `ImplicitDeny` or `ExplicitDeny`.
+        policy_type: Whether the caller's own policies say no, or the trust policy of a role.
     """
     return Fault(
         403,
         "NoPermission",
         f"You are not authorized to do this action: {action}.",
-        detail={"AuthAction": action, "AuthPrincipalDisplayName": who, "NoPermissionType": kind},
+        detail={
+            "AuthAction": action,
+            "AuthPrincipalDisplayName": who,
+            "NoPermissionType": kind,
+            "PolicyType": policy_type,
+        },
     )

@@ -135,8 +135,13 @@ async def delete_linked_vpc(asked: Asked) -> dict[str, object]:
 
 
 async def get_p2p(asked: Asked) -> dict[str, object]:
-    """Say whether P2P Acceleration is on."""
-    instance = await _instance(asked, "GetInstanceP2PAcceleration")
+    """Say whether P2P Acceleration is on.
+
+    The policy of the component's documentation is enough, which cannot name an action of ours.
+    """
+    instance = await _instance(
+        asked, "GetInstanceP2PAcceleration", implied_by="GetInstanceVpcEndpoint"
+    )
     return {
         **_DONE,
         "InstanceId": instance.id,
@@ -175,8 +180,14 @@ ACTIONS: Mapping[str, Action] = {
 }
 
 
-async def _instance(asked: Asked, action: str) -> Instance:
-    """Return the instance that a call names, if the caller may do `action` with it."""
+async def _instance(asked: Asked, action: str, *, implied_by: str = "") -> Instance:
+    """Return the instance that a call names, if the caller may do `action` with it.
+
+    Args:
+        asked: The call.
+        action: Without its product, such as `GetInstance`.
+        implied_by: Another action that allows this one too, unless a policy denies it by name.
+    """
     id_ = asked.text("InstanceId")
 
     def look(connection: Connection) -> Instance | None:
@@ -188,7 +199,8 @@ async def _instance(asked: Asked, action: str) -> Instance:
     found = await asked.console.read(look)
     # Permission first: who may not ask does not learn which instances there are.
     region = found.region if found is not None else "*"
-    asked.caller.demand(f"cr:{action}", f"acs:cr:{region}:{asked.caller.account}:instance/{id_}")
+    resource = f"acs:cr:{region}:{asked.caller.account}:instance/{id_}"
+    asked.caller.demand(f"cr:{action}", resource, implied_by=implied_by and f"cr:{implied_by}")
     if found is None:
         raise Fault(404, "INSTANCE_NOT_EXIST", f"The instance {id_} does not exist.")
     return found

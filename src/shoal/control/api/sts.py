@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from shoal.control.api import oidc, sessions
 from shoal.control.api.actions import Action, Asked, invalid, required, stamp, whole
-from shoal.control.api.faults import Fault, no_permission
+from shoal.control.api.faults import TRUST_POLICY, Fault, no_permission
 from shoal.control.console import Console
 from shoal.control.store import access, accounts
 from shoal.control.store.records import NotFound
@@ -36,7 +36,12 @@ async def assume_role(asked: Asked) -> dict[str, object]:
     role = await asked.console.read(lambda connection: _role(connection, arn))
     trusted = Trusted("RAM", asked.caller.principals)
     if (decision := may_assume(role.trust, trusted)) is not Decision.ALLOWED:
-        raise no_permission(action="sts:AssumeRole", who=asked.caller.arn, kind=decision.value)
+        raise no_permission(
+            action="sts:AssumeRole",
+            who=asked.caller.arn,
+            kind=decision.value,
+            policy_type=TRUST_POLICY,
+        )
     return _session(asked.console, role, arn, asked.parameters)
 
 

@@ -3,19 +3,34 @@
 import asyncio
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from aiohttp import web
 from alibabacloud_cr20181201.client import Client as RegistryClient
 from alibabacloud_sts20150401.client import Client as StsClient
 from alibabacloud_tea_openapi.utils_models import Config
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from shoal.control.api.app import mount
+from shoal.control.app import build
 from shoal.control.console import Console
+from shoal.control.store import access, accounts, instances
 from shoal.control.store.changes import Author, Change
-from shoal.core.console.documents import SERVICE_ACCOUNTS
+from shoal.control.store.database import Database
+from shoal.control.store.system_policies import add_system_policies
+from shoal.control.store.vault import Vault
+from shoal.core.console.documents import PERMISSIONS, SERVICE_ACCOUNTS, trust_document
+from shoal.core.console.models import (
+    Edition,
+    Instance,
+    InstanceStatus,
+    OidcProvider,
+    PrincipalKind,
+)
 
 ISSUER = "https://oidc.example/c1"
 INSTANCE = "cri-aaaaaaaaaaaaaaaa"
@@ -105,3 +120,72 @@ async def refused(call: Callable[..., object], *arguments: object) -> Any:
     except Exception as error:  # the SDK has several roots
         return error
     raise AssertionError("the call was not refused")
+
+
+@asynccontextmanager
+async def serve_cloud(database: Database, vault: Vault) -> AsyncIterator[Cloud]:
+    """Serve a console on loopback that has all that the documentation's steps make."""
+    console = Console(database, vault, "code")
+    runner = web.AppRunner(build(console, mounts=[mount]), shutdown_timeout=1.0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    made = Cloud(console, f"127.0.0.1:{runner.addresses[0][1]}", "")
+
+    def fill(change: Change) -> None:
+        add_system_policies(change)
+        accounts.first_administrator(change, "admin", hash_="x")
+        made.account = accounts.account_id(change.connection)
+        access.put_policy(change, "p2p", comment="", document=PERMISSIONS)
+        for name, policies in (
+            ("reader", ["AliyunContainerRegistryReadOnlyAccess", "AliyunSTSAssumeRoleAccess"]),
+            ("owner", ["AliyunContainerRegistryFullAccess"]),
+            ("nobody", []),
+        ):
+            access.create_user(change, name, comment="")
+            key, secret = access.create_key(change, vault, name)
+            made.keys[name] = (key.id, secret)
+            for policy in policies:
+                access.attach(change, policy, PrincipalKind.USER, name)
+        trust = trust_document(provider_arn=made.provider, issuer=ISSUER)
+        access.put_role(change, "cluster", comment="", trust=trust, max_session_s=3600)
+        access.attach(change, "AliyunSTSAssumeRoleAccess", PrincipalKind.ROLE, "cluster")
+        statement = {
+            "Effect": "Allow",
+            "Action": "sts:AssumeRole",
+            "Principal": {"RAM": [made.arn("cluster"), f"acs:ram::{made.account}:user/reader"]},
+        }
+        trust = json.dumps({"Version": "1", "Statement": [statement]})
+        access.put_role(change, "registry", comment="", trust=trust, max_session_s=43_200)
+        access.attach(change, "p2p", PrincipalKind.ROLE, "registry")
+        access.put_provider(
+            change,
+            OidcProvider(
+                name="ack-rrsa-c1",
+                issuer=ISSUER,
+                audiences=("sts.aliyuncs.com",),
+                keys=jwks(),
+                created_at=change.now_s,
+            ),
+        )
+        instances.create(
+            change,
+            Instance(
+                id=INSTANCE,
+                name="demo",
+                region="cn-hangzhou",
+                edition=Edition.STANDARD,
+                status=InstanceStatus.RUNNING,
+                registry_url="http://127.0.0.1:5000",
+                p2p_enabled=False,
+                p2p_generation=0,
+                p2p_changed_at=None,
+                created_at=change.now_s,
+                modified_at=change.now_s,
+            ),
+        )
+
+    try:
+        await made.change(fill)
+        yield made
+    finally:
+        await runner.cleanup()

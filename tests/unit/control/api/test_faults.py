@@ -18,4 +18,5 @@ def test_a_denied_action_says_which_and_whose() -> None:
         "AuthAction": "cr:GetInstance",
         "AuthPrincipalDisplayName": "arn",
         "NoPermissionType": "ExplicitDeny",
+        "PolicyType": "AccountLevelIdentityBasedPolicy",
     }

@@ -1,0 +1,1 @@
+"""From the cloud's answers to registry domains, and to sentences that say what was missed."""
