@@ -51,7 +51,7 @@ spec:
               valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
             - name: SHOAL_SETUP_NODE
               valueFrom: {fieldRef: {fieldPath: spec.nodeName}}
-            - {name: SHOAL_SETUP_RUNTIME, value: {{ .Values.runtime.type }}}
+            {{- include "shoal.runtimeEnv" . | nindent 12 }}
             - {name: SHOAL_SETUP_STORE, value: "/host/store/{{ base .Values.store.path }}"}
           securityContext: {{- include "shoal.rootSecurityContext" . | nindent 12 }}
           resources: {{- toYaml .Values.resources.installer | nindent 12 }}
@@ -59,13 +59,12 @@ spec:
             {{- include "shoal.mount.tmp" . | nindent 12 }}
             {{- include "shoal.mount.api" . | nindent 12 }}
             - {name: store-parent, mountPath: /host/store}
-            - {name: runtime, mountPath: /host/runtime}
+            {{- include "shoal.mount.runtime" . | nindent 12 }}
       volumes:
         {{- include "shoal.volume.tmp" . | nindent 8 }}
         {{- include "shoal.volume.api" . | nindent 8 }}
         # The parent, since a folder cannot be deleted through a mount of itself.
         - name: store-parent
           hostPath: {path: {{ dir .Values.store.path }}, type: Directory}
-        - name: runtime
-          hostPath: {path: {{ include "shoal.runtimeDir" . }}, type: Directory}
+        {{- include "shoal.volume.runtime" . | nindent 8 }}
 {{- end -}}

@@ -47,6 +47,11 @@ imagePullSecrets:
   valueFrom: {fieldRef: {fieldPath: status.hostIP}}
 {{- end -}}
 
+{{- define "shoal.runtimeEnv" -}}
+- {name: SHOAL_SETUP_RUNTIME, value: {{ .Values.runtime.type }}}
+- {name: SHOAL_SETUP_RUNTIME_DIR, value: {{ include "shoal.runtimeDir" . }}}
+{{- end -}}
+
 {{- define "shoal.mount.tmp" -}}
 - {name: tmp, mountPath: /tmp}
 {{- end -}}
@@ -60,6 +65,14 @@ imagePullSecrets:
 {{- define "shoal.volume.setup" -}}
 - name: setup
   configMap: {name: {{ include "shoal.name" . }}-setup}
+{{- end -}}
+{{- /* At the node's own path: what is written there names files by it. */ -}}
+{{- define "shoal.mount.runtime" -}}
+- {name: runtime, mountPath: {{ include "shoal.runtimeDir" . }}}
+{{- end -}}
+{{- define "shoal.volume.runtime" -}}
+- name: runtime
+  hostPath: {path: {{ include "shoal.runtimeDir" . }}, type: Directory}
 {{- end -}}
 {{- define "shoal.mount.api" -}}
 - {name: api, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true}

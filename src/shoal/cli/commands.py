@@ -15,6 +15,7 @@ _ELSEWHERE = {
     "pull": ("shoal.cli.pull", "pull_command"),
     "containerd": ("shoal.cli.containerd", "containerd_app"),
     "console": ("shoal.cli.console", "console_app"),
+    "setup": ("shoal.cli.setup", "setup_app"),
     "sim": ("shoal.cli.sim", "sim_command"),
 }
 _HELP = "Pull container images through the other nodes of your site, each byte once from afar."

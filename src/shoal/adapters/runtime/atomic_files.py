@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -68,7 +69,7 @@ def keep_original(path: Path) -> None:
     Raises:
         ShoalError: the file system refuses.
     """
-    temporary = path.with_name(f".{path.name}{_TEMPORARY_SUFFIX}")
+    temporary = _temporary(path)
     with naming(backup_of(path)):
         temporary.unlink(missing_ok=True)
         os.link(path, temporary, follow_symlinks=False)
@@ -101,7 +102,7 @@ def replace(path: Path, data: bytes, *, like: Path | None = None, secret: bool =
     Raises:
         ShoalError: the file system refuses.
     """
-    temporary = path.with_name(f".{path.name}{_TEMPORARY_SUFFIX}")
+    temporary = _temporary(path)
     with naming(path):
         mode, owner = 0o644, None
         if like is not None:
@@ -128,34 +129,75 @@ def replace(path: Path, data: bytes, *, like: Path | None = None, secret: bool =
         sync_folder(path.parent)
 
 
-def make_folders(folder: Path) -> int:
-    """Make `folder` and what is missing above it; return how many were missing.
+def create(path: Path, data: bytes, *, secret: bool = False) -> None:
+    """Make `path` with its content, and the folders missing above it: at once, all or none.
+
+    Folders that a crash left behind empty could not be told from somebody else's.
 
     Raises:
         ShoalError: the file system refuses.
     """
-    missing = [folder]
-    while not missing[-1].exists():
-        missing.append(missing[-1].parent)
-    missing.pop()
+    missing = [folder for folder in path.parents if not folder.exists()]
+    if not missing:
+        replace(path, data, secret=secret)
+        return
+    top = missing[-1]
+    staging = _temporary(top)
+    inside = staging / path.parent.relative_to(top)
+    with naming(top):
+        _remove_tree(staging)
+        for level in reversed(range(len(missing))):
+            folder = [inside, *inside.parents][level]
+            folder.mkdir()
+            folder.chmod(0o755)  # whatever the umask: containerd may run as another user
+    replace(inside / path.name, data, secret=secret)
+    with naming(top):
+        staging.rename(top)
+        sync_folder(top.parent)
+
+
+def remove_made(path: Path, *, levels: int) -> None:
+    """Remove `path` and up to `levels` folders above it that hold nothing else: at once.
+
+    Raises:
+        ShoalError: the file system refuses.
+    """
+    top = path
+    with naming(path):
+        for folder in [*path.parents][:levels]:
+            if [*folder.iterdir()] != [top]:
+                break
+            top = folder
+        if top is path:
+            path.unlink(missing_ok=True)
+        else:
+            staging = _temporary(top)
+            _remove_tree(staging)
+            top.rename(staging)
+            _remove_tree(staging)
+        sync_folder(top.parent)
+
+
+def clear_leftovers(folder: Path, *, of: str = "*") -> None:
+    """Remove from `folder` what a crash left half made of the file or folder `of`, or of any.
+
+    Raises:
+        ShoalError: the file system refuses.
+    """
     with naming(folder):
-        for path in reversed(missing):
-            path.mkdir()
-            path.chmod(0o755)  # whatever the umask: containerd may run as another user
-            sync_folder(path.parent)
-    return len(missing)
+        for path in folder.glob(f".{of}{_TEMPORARY_SUFFIX}"):
+            _remove_tree(path)
 
 
-def remove_folders(folder: Path, *, levels: int) -> list[Path]:
-    """Remove `folder` and, up to `levels` in all, its parents, as far as they are empty."""
-    removed = []
-    for path in [folder, *folder.parents][:levels]:
-        try:
-            path.rmdir()
-        except OSError:
-            break  # not empty, or gone: either way not ours to insist
-        removed.append(path)
-    return removed
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}{_TEMPORARY_SUFFIX}")
+
+
+def _remove_tree(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def remove_file(path: Path) -> None:

@@ -130,6 +130,7 @@ class ContainerdHosts:
             ShoalError: a file cannot be read or written; the message names it.
         """
         with self._lock():
+            self._clear_leftovers()
             names = self.managed() if registries is None else list(registries)
             return [outcome for name in names for outcome in self._remove(name)]
 
@@ -173,6 +174,16 @@ class ContainerdHosts:
             hosts_toml.comes_first(text, url=ours.agent_url, path=str(path)),
             shadowed_by=None if in_force == path.parent else in_force,
         )
+
+    def _clear_leftovers(self) -> None:
+        """Take away what a command that was killed left half made."""
+        if self._certs_d.parent.is_dir():
+            atomic_files.clear_leftovers(self._certs_d.parent, of=self._certs_d.name)
+        if self._certs_d.is_dir():
+            atomic_files.clear_leftovers(self._certs_d)
+            for folder in self._certs_d.iterdir():
+                if folder.is_dir() and not folder.is_symlink():
+                    atomic_files.clear_leftovers(folder)
 
     def _lock(self) -> AbstractContextManager[None]:
         # Not certs.d itself, which may be made or removed while the lock is held.
@@ -273,7 +284,9 @@ class ContainerdHosts:
         backup = atomic_files.backup_of(path)
         if plan.action is Action.UNCHANGED:
             return Outcome(plan.registry, path, plan.action)
-        atomic_files.make_folders(path.parent)
+        if not path.parent.exists():
+            atomic_files.create(path, plan.text.encode(), secret=plan.secret)
+            return Outcome(plan.registry, path, plan.action)
         note = ""
         if plan.adopt is not None:
             self._adopt(path, plan.adopt)
@@ -320,8 +333,7 @@ class ContainerdHosts:
             note = "the file was edited since Shoal wrote it: only Shoal's entry was taken out"
             return Outcome(registry, path, Action.ENTRY_REMOVED, note)
         if ours.ownership.made_file:
-            atomic_files.remove_file(path)
-            atomic_files.remove_folders(path.parent, levels=ours.ownership.made_folders)
+            atomic_files.remove_made(path, levels=ours.ownership.made_folders)
             return Outcome(registry, path, Action.REMOVED)
         if os.path.lexists(backup):
             atomic_files.restore_original(path)

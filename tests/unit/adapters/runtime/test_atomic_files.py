@@ -72,13 +72,32 @@ def test_a_failed_write_leaves_the_old_file_and_names_it(tmp_path: Path) -> None
     assert [it.name for it in tmp_path.iterdir()] == ["folder"]
 
 
-def test_folders_made_are_counted_and_removed_only_if_empty(tmp_path: Path) -> None:
-    deep = tmp_path / "a" / "b"
-    assert atomic_files.make_folders(deep) == 2
-    assert atomic_files.make_folders(deep) == 0
+def test_folders_come_with_their_file_and_go_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "c" / "file"
+    atomic_files.create(path, b"content")
+    assert path.read_bytes() == b"content"
+    assert [it.stat().st_mode & 0o777 for it in path.parents[:3]] == [0o755] * 3
+    assert [*tmp_path.iterdir()] == [tmp_path / "a"]
+    atomic_files.remove_made(path, levels=3)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_folder_that_holds_something_else_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "file"
+    atomic_files.create(path, b"content")
     (tmp_path / "a" / "other").write_bytes(b"")
-    assert atomic_files.remove_folders(deep, levels=2) == [deep]
-    assert (tmp_path / "a").is_dir()
+    atomic_files.remove_made(path, levels=2)
+    assert [*tmp_path.rglob("*")] == [tmp_path / "a", tmp_path / "a" / "other"]
+
+
+def test_what_a_crash_left_is_cleared_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / ".b.shoal-tmp" / "c").mkdir(parents=True)
+    (tmp_path / ".file.shoal-tmp").write_bytes(b"half")
+    (tmp_path / "file").write_bytes(b"whole")
+    atomic_files.clear_leftovers(tmp_path, of="b")
+    assert sorted(it.name for it in tmp_path.iterdir()) == [".file.shoal-tmp", "file"]
+    atomic_files.clear_leftovers(tmp_path)
+    assert [*tmp_path.iterdir()] == [tmp_path / "file"]
 
 
 def test_two_commands_at_once_are_refused(tmp_path: Path) -> None:

@@ -1,0 +1,13 @@
+"""`shoal setup ...`: the commands of the chart's set-up containers; docs/kubernetes.md lists them.
+
+They take no arguments: what they are told is in files and variables that the chart mounts and sets.
+"""
+
+import typer
+
+from shoal.cli.setup_node import install
+
+setup_app = typer.Typer(
+    help="What the Helm chart's containers run; not meant for people.", no_args_is_help=True
+)
+setup_app.command()(install)
