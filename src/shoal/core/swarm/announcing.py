@@ -42,13 +42,18 @@ class Announcing:
         sought = policy.neighbours - len(exchange.neighbours) - len(exchange.introduced)
         message = say.Announce(
             exchange.spec,
-            exchange.held,
+            exchange.offered,
             wants=exchange.wanted,
             peers_sought=max(0, sought),
-            takeover=fresh and known_before and len(self.site.members) > 1,
+            takeover=fresh and known_before and self._others_may_announce(),
         )
         exchange.announced_s = now_s
         self.site.send(tracker, message)
+
+    def _others_may_announce(self) -> bool:
+        """Whether a member lives, for all that is known, beside this node."""
+        site = self.site
+        return any(peer != site.me and not site.left_alone(peer) for peer in site.members)
 
     def _is_patient(self, exchange: Exchange) -> bool:
         """Whether to wait for a tracker that does not know this node yet."""

@@ -74,6 +74,7 @@ class Exchange:
     heard_s: float = -1e9  # when the tracker last answered about this blob
     lease_asked_s: float | None = None
     lease_refused_s: float = -1e9
+    bereft_s: float = -1e9  # when a neighbour that had what is missing was lost
     stuck_said_s: float = -1e9  # when the tracker was last told that nothing comes
     retry_at_s: float = 0.0
     registry_failures: int = 0  # in a row
@@ -107,6 +108,11 @@ class Exchange:
     def lone(self) -> bool:
         """No neighbour is there that anything is taken from."""
         return self.neighbours.keys() <= self.doubted
+
+    @property
+    def dry(self) -> bool:
+        """Nothing is under way, and no neighbour has anything that is missing."""
+        return not self.in_flight and not any(n.held & self.missing for n in self.neighbours.values())
 
     def came_from(self, peer: PeerId) -> None:
         """`peer` sent a piece: remember it, should the blob prove wrong."""

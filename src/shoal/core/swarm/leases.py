@@ -184,8 +184,7 @@ class Leases:
             and (
                 (exchange.denied and alone) or exchange.registry_failures >= REGISTRY_FAILURES_MOST
             )
-            and not exchange.in_flight
-            and not any(n.held & exchange.missing for n in exchange.neighbours.values())
+            and exchange.dry
         ):
             self.give_up(exchange, "the registry does not give it and no peer has it")
 

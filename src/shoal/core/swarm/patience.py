@@ -43,7 +43,7 @@ class Patience:
         if self._is_led_nowhere(exchange):
             self._lead_on(exchange)
             return
-        if silent_s <= policy.lease_patience_s:
+        if silent_s <= (policy.stall_s if self._is_bereft(exchange) else policy.lease_patience_s):
             return
         led = now_s - exchange.heard_s <= policy.lease_patience_s
         patience_s = policy.give_up_s * (GIVE_UP_FACTOR_WHEN_LED if led else 1)
@@ -85,9 +85,13 @@ class Patience:
         return (
             exchange.retry_at_s - self.site.now_s > policy.give_up_s
             and silent_s > (policy.stall_s if alone else policy.lease_patience_s)
-            and not exchange.in_flight
-            and not any(n.held & exchange.missing for n in exchange.neighbours.values())
+            and exchange.dry
         )
+
+    def _is_bereft(self, exchange: Exchange) -> bool:
+        """Whether whoever had it is gone and nobody else has: its tracker may still count on it."""
+        lately = self.site.now_s - exchange.bereft_s <= self.site.policy.lease_patience_s
+        return lately and exchange.dry
 
     def _is_led_nowhere(self, exchange: Exchange) -> bool:
         """Whether the tracker has brought neither a lease nor a neighbour that does anything."""

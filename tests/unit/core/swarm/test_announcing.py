@@ -158,3 +158,15 @@ def test_a_tracker_that_knows_this_node_at_last_is_gone_back_to() -> None:
     script = joined()
     refused(script, 2 * DEFAULT.join_patience_s + 0.5)
     assert [type(m) for m in said(script.connect("a"), to="a")][:1] == [Announce]
+
+
+def test_where_no_other_member_lives_whoever_takes_over_waits_for_nobody() -> None:
+    script = wanting()
+    script.tell(piece(0))
+    script.tell(on.PeerLost(B, failed=True))
+    effects = script.tell(on.PeerLost(A, failed=True))
+    # The connection to its tracker was the first of its failures: it is dialed once more.
+    effects += script.tell(on.PeerLost(A, failed=True))
+    assert DEFAULT.takeover_grace_s > 0.2
+    effects += script.wait(0.2)
+    assert do.FetchFromRegistry in [type(effect) for effect in effects]

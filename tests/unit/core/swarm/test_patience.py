@@ -40,6 +40,16 @@ def test_whoever_a_silent_blob_waits_for_is_probed_and_nobody_is_while_bytes_com
     assert {do.Probe(A), do.Probe(B)} <= set(effects), "its tracker, and the one it asked"
 
 
+def test_the_tracker_hears_sooner_where_the_only_holder_was_lost() -> None:
+    script = wanting()
+    script.hear("a", LeaseNone(TAG))
+    script.hear("b", Join(SPEC, 0b1))
+    script.wait(DEFAULT.stall_s - 0.2)
+    script.tell(on.PeerLost(B, failed=True))
+    effects = script.wait(0.4)
+    assert LeaseWanted(TAG, stuck_piece=0) in said(effects, to="a")
+
+
 def test_a_blob_is_not_stuck_while_the_neighbour_it_waits_for_sends_another() -> None:
     # On a slow link a piece can take its turn for longer than a lease's patience.
     script = wanting()
