@@ -112,7 +112,9 @@ class Exchange:
     @property
     def dry(self) -> bool:
         """Nothing is under way, and no neighbour has anything that is missing."""
-        return not self.in_flight and not any(n.held & self.missing for n in self.neighbours.values())
+        return not self.in_flight and not any(
+            n.held & self.missing for n in self.neighbours.values()
+        )
 
     def came_from(self, peer: PeerId) -> None:
         """`peer` sent a piece: remember it, should the blob prove wrong."""
