@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from shoal.adapters.store.base import Store, StoredBlob
 from shoal.core.blob import MIB, BlobSpec, BlobTag, ContentKind
 from shoal.core.digest import Digest
 from shoal.core.errors import BadInput
+from shoal.core.receipts.vouchers import Vouchers
 
 _log = logging.getLogger("shoal.agent.holdings")
 
@@ -22,12 +23,17 @@ READ_BYTES = 1 * MIB
 
 @dataclass(slots=True)
 class Holding:
-    """A whole blob, perhaps open, and the piece hashes known so far."""
+    """A whole blob, perhaps open, and what is known of its pieces so far."""
 
     spec: BlobSpec
-    hashes: dict[int, bytes] = field(default_factory=dict)
+    vouchers: Vouchers
     stored: StoredBlob | None = None
     used_s: float = 0.0
+
+    @property
+    def hashes(self) -> dict[int, bytes]:
+        """Those of the pieces that were hashed."""
+        return self.vouchers.hashes
 
 
 class Holdings:
@@ -62,17 +68,17 @@ class Holdings:
                 specs[spec.tag] = spec
         self._write("w", *specs.values())
         for tag, spec in specs.items():
-            self._by_tag.setdefault(tag, Holding(spec))
+            self._by_tag.setdefault(tag, Holding(spec, Vouchers.of_whole(spec)))
         return list(specs.values())
 
     def add(self, spec: BlobSpec, hashes: dict[int, bytes]) -> None:
         """A blob became whole; blocks on the disk for one line."""
-        known = self._by_tag.get(spec.tag)
+        known, vouchers = self._by_tag.get(spec.tag), Vouchers.of_whole(spec, hashes)
         if known is None:
-            self._by_tag[spec.tag] = Holding(spec, hashes)
+            self._by_tag[spec.tag] = Holding(spec, vouchers)
             self._write("a", spec)
         else:
-            known.hashes = hashes  # an open descriptor stays: what it reads is the same blob
+            known.vouchers = vouchers  # an open descriptor stays: what it reads is the same blob
 
     def spec(self, tag: BlobTag) -> BlobSpec | None:
         """Return the blob with this tag, if it is offered."""

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Sequence
 from random import Random
 
+from shoal.adapters.certificates.peer_credentials import PeerCredentials
 from shoal.adapters.peers.link import PieceUpload
 from shoal.adapters.peers.network import PeerNetwork
 from shoal.adapters.telemetry.metrics import Metrics
@@ -30,16 +31,21 @@ from shoal.agent.pieces import (
 from shoal.agent.ports import Origin
 from shoal.agent.registry_runs import RegistryRuns
 from shoal.agent.transfer import Transfer
+from shoal.agent.vouching import HashAlone, Vouching, WithReceipts, Words
 from shoal.agent.workers import Workers
+from shoal.core import bitmap
 from shoal.core.blob import BlobSpec, BlobTag
 from shoal.core.errors import PeerFault, StoreError
 from shoal.core.peer import PeerId
+from shoal.core.receipts.intake import PENDING, Blame, Refusal, Standing, Vouched
+from shoal.core.receipts.receipt import Receipt
+from shoal.core.receipts.vouchers import Vouchers
 from shoal.core.swarm import effects as do
 from shoal.core.swarm import events as on
 from shoal.core.swarm.policy import DEFAULT, Policy
 from shoal.core.swarm.swarm import Swarm
 from shoal.core.wire.codec import MAX_BLOCK_BYTES
-from shoal.core.wire.messages import Allow, Block, Message, Request
+from shoal.core.wire.messages import Allow, Block, Busy, Message, Request, SignerCertificate
 
 _log = logging.getLogger("shoal.agent.node")
 
@@ -63,16 +69,28 @@ class Node:
         seed: int | None = None,
         limits: Limits | None = None,
         swarm: Swarm | None = None,  # of `me`, with `policy`, where it is a special one
+        credentials: PeerCredentials | None = None,
     ) -> None:
         # Not for secrets.
         self.swarm = swarm or Swarm(me=me, rng=Random(seed), policy=policy)  # noqa: S311
         self._limits = limits
         self._allowing: Allowing | None = None  # while the download has a limit
+        self.vouching: Vouching = HashAlone()
+        self._signer = me if credentials is not None else None  # of what this node fetches
+        if credentials is not None:
+            self.vouching = WithReceipts(
+                credentials,
+                workers=workers,
+                metrics=metrics,
+                members=lambda: self.swarm.site.members,
+                checked=self._room_again,
+            )
         self.network = PeerNetwork(
             me=me,
             owner=self,
             is_member=self._is_member,
             upload=limits.upload if limits is not None else None,
+            protocol=self.vouching.protocol,
         )
         self.transfers: dict[BlobTag, Transfer] = {}
         self._holdings = holdings
@@ -198,8 +216,29 @@ class Node:
                 self.network.disconnect(peer, reason)
             case do.Probe(peer):
                 self.network.probe(peer)
+            case do.NameSigner(signer, tag, pieces):
+                self._name(signer, tag, pieces)
             case do.GiveUp(tag, reason):
                 self._on_give_up(tag, reason)
+
+    def _name(self, signer: PeerId, tag: BlobTag, pieces: int) -> None:
+        """Tell the operator who brought in bytes that were wrong."""
+        spec = self._spec(tag)
+        about = {
+            "digest": str(spec.digest) if spec is not None else "",
+            "registry": spec.registry if spec is not None else "",
+            "pieces": pieces.bit_count(),
+            "first_piece": next(bitmap.members(pieces)),
+        }
+        if signer == self.network.me:
+            _log.error("registry_sent_wrong_bytes", extra=about)
+            return
+        self._metrics.signers_named.inc()
+        _log.error("signer_named", extra={"peer": signer, **about})
+
+    def _spec(self, tag: BlobTag) -> BlobSpec | None:
+        transfer = self.transfers.get(tag)
+        return transfer.spec if transfer is not None else self._holdings.spec(tag)
 
     # --- sending pieces -----------------------------------------------------------------------
 
@@ -215,32 +254,31 @@ class Node:
             if tag not in self.transfers:
                 self.tell(on.BlobDropped(tag))
             return
-        spec, hashes, fd = found
-        if piece in hashes:
-            self._send_piece(peer, spec, piece, hashes[piece], fd)
+        vouchers, fd = found
+        if piece in vouchers.hashes:
+            self._vouch_and_send(peer, vouchers, piece, fd)
         else:
-            self._hash_and_send(peer, spec, piece, fd, hashes)
+            self._hash_and_send(peer, vouchers, piece, fd)
 
-    def _find(self, tag: BlobTag, piece: int) -> tuple[BlobSpec, dict[int, bytes], int] | None:
-        """Return the blob that has `piece`, the hashes known of it, and a descriptor to close."""
+    def _find(self, tag: BlobTag, piece: int) -> tuple[Vouchers, int] | None:
+        """Return what is known of the blob that has `piece`, and a descriptor to close."""
         transfer = self.transfers.get(tag)
         if transfer is not None and piece in transfer.hashes:
-            return transfer.spec, transfer.hashes, os.dup(transfer.partial.fd)
+            return transfer.vouchers, os.dup(transfer.partial.fd)
         holding = self._holdings.open(tag, now_s=self._loop.time())
         if holding is None or holding.stored is None:
             return None
-        return holding.spec, holding.hashes, os.dup(holding.stored.fd)
+        return holding.vouchers, os.dup(holding.stored.fd)
 
-    def _hash_and_send(
-        self, peer: PeerId, spec: BlobSpec, piece: int, fd: int, hashes: dict[int, bytes]
-    ) -> None:
+    def _hash_and_send(self, peer: PeerId, vouchers: Vouchers, piece: int, fd: int) -> None:
         """A blob from before a restart: its pieces are vouched for on first request."""
+        spec = vouchers.spec
 
         # No task that could be cancelled: a thread may be reading `fd` until this is told.
         def hashed(hash_: bytes | None, error: BaseException | None) -> None:
             if hash_ is not None and self._ticking is not None:
-                hashes[piece] = hash_
-                self._send_piece(peer, spec, piece, hash_, fd)
+                vouchers.hashes[piece] = hash_
+                self._vouch_and_send(peer, vouchers, piece, fd)
                 return
             os.close(fd)
             if self._ticking is None:  # the node has stopped
@@ -252,6 +290,22 @@ class Node:
             self.tell(on.BlobDropped(spec.tag))
 
         self._workers.submit(piece_hash, fd, spec, piece, told=hashed)
+
+    def _vouch_and_send(self, peer: PeerId, vouchers: Vouchers, piece: int, fd: int) -> None:
+        spec = vouchers.spec
+
+        def told(words: Words) -> None:
+            if words is not None and self._ticking is not None:
+                for word in words:
+                    self._say(peer, word)
+                self._send_piece(peer, spec, piece, vouchers.hashes[piece], fd)
+                return
+            os.close(fd)
+            if self._ticking is not None:
+                self._say(peer, Busy(spec.tag, piece))
+                self.tell(on.UploadEnded(peer, spec.tag, piece))
+
+        self.vouching.vouch(peer, vouchers, piece, told)
 
     def _send_piece(self, peer: PeerId, spec: BlobSpec, piece: int, hash_: bytes, fd: int) -> None:
         size = spec.size(piece)
@@ -274,6 +328,7 @@ class Node:
     def peer_connected(self, peer: PeerId) -> None:
         """`Owner`: messages may be sent."""
         _log.debug("peer_connected", extra={"peer": peer})
+        self.vouching.forget(peer)
         if self._allowing is not None:
             self._allowing.connected(peer)
         self.tell(on.PeerConnected(peer))
@@ -281,6 +336,7 @@ class Node:
     def peer_lost(self, peer: PeerId, reason: str, *, failed: bool, refused: bool = False) -> None:
         """`Owner`: the connection is gone, or could not be made."""
         _log.info("peer_lost", extra={"peer": peer, "reason": reason})
+        self.vouching.forget(peer)
         if self._allowing is not None:
             self._allowing.lost(peer)
         for key in [key for key in self._incoming if key[0] == peer]:
@@ -289,6 +345,11 @@ class Node:
 
     def message_arrived(self, peer: PeerId, message: Message) -> None:
         """`Owner`: a peer spoke."""
+        if isinstance(message, SignerCertificate | Receipt):
+            tag = message.tag if isinstance(message, Receipt) else None
+            transfer = self.transfers.get(tag) if tag is not None else None
+            self.vouching.heard(peer, message, transfer.spec if transfer is not None else None)
+            return
         self.tell(on.MessageArrived(peer, message))
 
     def block_begins(self, peer: PeerId, block: Block) -> memoryview | None:
@@ -299,7 +360,14 @@ class Node:
             transfer = self.transfers.get(block.tag)
             if transfer is None or block.offset or not self._asked(peer, block):
                 return _discarded[: block.length]
-            begun = self._receive(peer, transfer, block)
+            if block.piece >= transfer.spec.pieces:
+                raise PeerFault(f"piece {block.piece} of a blob of {transfer.spec.pieces}")
+            standing = self.vouching.standing(peer, transfer.spec, block.piece, block.piece_hash)
+            if standing is PENDING:
+                return None
+            if (vouched := self._believed(peer, transfer, block, standing)) is None:
+                return _discarded[: block.length]
+            begun = self._receive(peer, transfer, block, vouched)
             if begun is None:
                 return _discarded[: block.length]
             incoming = self._incoming[key] = begun
@@ -310,11 +378,40 @@ class Node:
         neighbour = exchange.neighbours.get(peer) if exchange else None
         return neighbour is not None and block.piece in neighbour.asked
 
-    def _receive(self, peer: PeerId, transfer: Transfer, block: Block) -> IncomingPiece | None:
+    def _believed(
+        self, peer: PeerId, transfer: Transfer, block: Block, standing: Standing
+    ) -> Vouched | None:
+        """Return who vouches for a piece that begins to come, or None: it is not to be taken."""
+        tag, piece, hash_ = block.tag, block.piece, block.piece_hash
+        if isinstance(standing, Vouched):
+            if self.swarm.arrivals.believes(tag, piece, standing.signer, hash_):
+                return standing
+            standing = Refusal(
+                f"is vouched for by {standing.signer} alone", Blame.SIGNER, standing.signer
+            )
+        if not isinstance(standing, Refusal):
+            return None
+        _log.warning(
+            "piece_disbelieved",
+            extra={
+                "peer": peer,
+                "digest": str(transfer.spec.digest),
+                "piece": piece,
+                "reason": standing.reason,
+            },
+        )
+        self._metrics.pieces_failed.labels(reason="receipt").inc()
+        if standing.blame is Blame.RELAY:
+            self.tell(on.PieceSpoiled(tag, piece, peer, wrong=True))
+        else:
+            self.tell(on.PieceDisbelieved(tag, piece, peer, standing.signer, hash_))
+        return None
+
+    def _receive(
+        self, peer: PeerId, transfer: Transfer, block: Block, vouched: Vouched
+    ) -> IncomingPiece | None:
         piece, spec = block.piece, transfer.spec
         key = (peer, spec.tag, piece)
-        if piece >= spec.pieces:
-            raise PeerFault(f"piece {piece} of a blob of {spec.pieces}")
 
         def done(hash_: bytes | None, reason: str) -> None:
             # The link may be in the middle of a block: then it needs the buffer until its end.
@@ -326,7 +423,7 @@ class Node:
                 transfer.sources.peer_bytes += size
                 self._metrics.peer_received_bytes.inc(size)
                 self._from_peers.inc()
-                self.stored(transfer, piece, hash_, peer)
+                self.stored(transfer, piece, hash_, peer, vouched)
                 return
             if reason not in SOURCE_FAULTS:
                 transfer.fail(f"cannot be stored: {reason}")
@@ -364,7 +461,21 @@ class Node:
     def _room_again(self) -> None:
         asyncio.get_running_loop().call_soon(self.network.resume_reading)
 
-    def stored(self, transfer: Transfer, piece: int, hash_: bytes, source: PeerId) -> None:
-        """A piece is in the store: tell readers first, then the swarm."""
-        transfer.stored(piece, hash_, source)
-        self.tell(on.PieceStored(transfer.spec.tag, piece, source))
+    def stored(
+        self,
+        transfer: Transfer,
+        piece: int,
+        hash_: bytes,
+        source: PeerId,
+        vouched: Vouched | None = None,
+    ) -> None:
+        """A piece is in the store: tell readers first, then the swarm.
+
+        `vouched` says who vouches for it; None for this node, which fetched it.
+        """
+        receipt = vouched.receipt if vouched is not None else None
+        signer = vouched.signer if vouched is not None else self._signer
+        transfer.stored(piece, hash_, source, receipt)
+        self.tell(
+            on.PieceStored(transfer.spec.tag, piece, source, signer, hash_ if signer else b"")
+        )

@@ -15,6 +15,9 @@ from shoal.core import bitmap
 from shoal.core.blob import KIB, MIB, BlobSpec
 from shoal.core.errors import TransferFailed
 from shoal.core.peer import PeerId
+from shoal.core.receipts.receipt import Receipt
+from shoal.core.receipts.vouchers import Vouchers
+from shoal.core.swarm.events import REGISTRY
 
 HASH_STRETCH_BYTES = 8 * MIB  # hashed in one thread job; progress is seen between jobs
 HASH_LEAST_BYTES = 4 * MIB  # of a stretch that is not the last
@@ -54,7 +57,7 @@ class Transfer:
     workers: Workers
     on_reader: Callable[["Transfer"], None]  # readers came, moved or went
     on_verified: Callable[["Transfer", bool], None]  # the whole digest was checked
-    hashes: dict[int, bytes] = field(default_factory=dict)
+    vouchers: Vouchers = field(init=False)
     held: int = 0
     grants: dict[OriginGrant, None] = field(default_factory=dict)
     suppliers: dict[int, PeerId] = field(default_factory=dict)
@@ -72,7 +75,7 @@ class Transfer:
     def __post_init__(self) -> None:
         self.sources = Sources(self.spec.length_bytes)
         self._sha = hashlib.new(self.spec.digest.algorithm)
-        self.hashes = self.partial.held()
+        self.vouchers = Vouchers(self.spec, self.partial.held())
         for piece in self.hashes:
             self.held |= 1 << piece
             self.sources.cached_bytes += self.spec.size(piece)
@@ -81,6 +84,11 @@ class Transfer:
     def spec(self) -> BlobSpec:
         """Which blob this is."""
         return self.partial.spec
+
+    @property
+    def hashes(self) -> dict[int, bytes]:
+        """Those of the pieces that are here."""
+        return self.vouchers.hashes
 
     def granted(self, grant: OriginGrant) -> None:
         """Another right to ask the registry; the latest is tried first."""
@@ -110,10 +118,16 @@ class Transfer:
         if self.writers.get(piece) is writer:
             del self.writers[piece]
 
-    def stored(self, piece: int, hash_: bytes, source: PeerId) -> None:
-        """A piece is in the file and passed its check."""
+    def stored(
+        self, piece: int, hash_: bytes, source: PeerId, receipt: Receipt | None = None
+    ) -> None:
+        """A piece is in the file and passed its check; from a peer perhaps with a receipt."""
         self.hashes[piece] = hash_
         self.suppliers[piece] = source
+        if source == REGISTRY:
+            self.vouchers.own |= 1 << piece
+        elif receipt is not None:
+            self.vouchers.receipts[piece] = receipt
         self.held |= 1 << piece
         self.wake()
         self.hash_on()

@@ -210,7 +210,8 @@ class TransferManager:
         if exchange is None or not exchange.wanted or spec.tag in self._idle:
             self._idle.discard(spec.tag)
             transfer.wanted = True
-            self._swarm.tell(on.BlobWanted(spec, transfer.held))
+            unvouched = self._swarm.vouching.unvouched(transfer.vouchers)
+            self._swarm.tell(on.BlobWanted(spec, transfer.held, unvouched=unvouched))
 
     def _readers_changed(self, transfer: Transfer) -> None:
         """A reader came, moved or went."""

@@ -21,6 +21,7 @@ TARGET_PIECES = 256
 MAX_BLOB_BYTES = 32 * 1024 * MIB
 
 TAG_BYTES = 16
+HASH_BYTES = 32  # of a piece, by BLAKE3
 
 
 class ContentKind(StrEnum):

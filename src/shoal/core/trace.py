@@ -29,7 +29,7 @@ from shoal.core.wire.messages import Message
 if TYPE_CHECKING:
     from random import Random
 
-FORMAT = 1
+FORMAT = 2
 
 _KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(on.Event | do.Effect)}
 
@@ -166,7 +166,9 @@ _FORMS: dict[Any, _Form] = {
     float: _PLAIN,
     bool: _PLAIN,
     str: _PLAIN,
+    bytes: (bytes.hex, bytes.fromhex),
     PeerId: _PLAIN,
+    PeerId | None: _PLAIN,
     BlobTag: (bytes.hex, lambda value: BlobTag(bytes.fromhex(value))),
     BlobSpec: (_write_spec, _read_spec),
     Message: (lambda message: encode(message).hex(), _read_message),

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from shoal.core.blob import TAG_BYTES, BlobTag
-from shoal.core.wire.codec import HASH_BYTES, MAX_BLOCK_BYTES, encode
+from shoal.core.blob import HASH_BYTES, TAG_BYTES, BlobTag
+from shoal.core.wire.codec import MAX_BLOCK_BYTES, encode
 from shoal.core.wire.messages import Block, Have, Message
 
 # Source: RFC 791, RFC 9293, RFC 7323. A full segment on Ethernet: 1,500 bytes less 20 of IP, 20 of

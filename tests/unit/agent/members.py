@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from prometheus_client import CollectorRegistry
 
+from shoal.adapters.certificates.peer_credentials import PeerCredentials
 from shoal.adapters.store.base import Store
 from shoal.adapters.store.memory import MemoryStore
 from shoal.adapters.telemetry.metrics import Metrics
@@ -41,6 +42,7 @@ class Member:
     host: str
     policy: Policy
     most: int
+    credentials: PeerCredentials | None = None
     workers: Workers = field(init=False)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     limits: Limits = field(init=False)
@@ -74,6 +76,7 @@ class Member:
             policy=self.policy,
             limits=self.limits,
             seed=1,
+            credentials=self.credentials,
         )
         self.transfers.attach(self.node)
         self.node.start([listener])
@@ -129,6 +132,7 @@ async def site(
     make_store: Callable[[], Store] = MemoryStore,
     most: int = 128,
     others: Sequence[PeerId] = (),
+    credentials: Callable[[str], PeerCredentials | None] = lambda _: None,
 ) -> AsyncIterator[list[Member]]:
     """Start a node at each host, all members of one site.
 
@@ -139,12 +143,14 @@ async def site(
         make_store: called for each.
         most: blobs that may arrive at once.
         others: members that are not nodes of ours.
+        credentials: called for the certificate of the node at each host; without, there are none.
     """
     with TemporaryDirectory() as folder:
         members: list[Member] = []
         try:
             members.extend(
-                Member(Path(folder), origin, make_store(), host, policy, most) for host in hosts
+                Member(Path(folder), origin, make_store(), host, policy, most, credentials(host))
+                for host in hosts
             )
             everybody = frozenset([member.me for member in members] + list(others))
             for member in members:

@@ -32,6 +32,8 @@ EVENTS: tuple[on.Event, ...] = (
     on.BlobRejected(SPEC.tag),
     on.PieceProgressed(SPEC.tag, 3, OTHER),
     on.PieceStored(SPEC.tag, 3, on.REGISTRY),
+    on.PieceStored(SPEC.tag, 3, OTHER, ME, bytes(range(32))),
+    on.PieceDisbelieved(SPEC.tag, 3, OTHER, None, bytes(32)),
     on.PieceSpoiled(SPEC.tag, 3, OTHER, wrong=True),
     on.RegistryEnded(SPEC.tag, 0),
     on.RegistryEnded(SPEC.tag, 0, on.RegistryFault.DENIED, retry_after_s=0.1),
@@ -47,6 +49,8 @@ EFFECTS: tuple[do.Effect, ...] = (
     do.SendPiece(OTHER, SPEC.tag, 3),
     do.FetchFromRegistry(SPEC.tag, 0, 4),
     do.StopRegistryFetch(SPEC.tag, 0),
+    do.Probe(OTHER),
+    do.NameSigner(OTHER, SPEC.tag, 0b101),
     do.GiveUp(SPEC.tag, "nobody has it"),
 )
 
@@ -130,7 +134,7 @@ def test_a_replay_says_where_it_goes_another_way() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["", "{}", "[]", '[1,"a",2]', '[2,"a",1,{}]', '[1,"a",1,{"no_such_number":1}]'],
+    ["", "{}", "[]", '[2,"a",2]', '[1,"a",1,{}]', '[2,"a",1,{"no_such_number":1}]'],
 )
 def test_what_is_no_beginning_is_refused(line: str) -> None:
     with pytest.raises(BadInput, match="not the beginning of a trace"):

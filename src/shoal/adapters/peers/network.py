@@ -11,7 +11,7 @@ from shoal.adapters.peers.gate import UploadPace
 from shoal.adapters.peers.link import Link
 from shoal.core.endpoint import Endpoint, normal_host
 from shoal.core.peer import PeerId
-from shoal.core.wire.messages import PROTOCOL, Allow, Block, Hello, Message, Ping
+from shoal.core.wire.messages import HASH_ALONE, Allow, Block, Hello, Message, Ping
 
 _log = logging.getLogger("shoal.adapters.peers")
 
@@ -63,6 +63,7 @@ class PeerNetwork:
         owner: Owner,
         is_member: Callable[[PeerId], bool],
         upload: UploadPace | None = None,
+        protocol: int = HASH_ALONE,
     ) -> None:
         """Prepare; `start` begins to accept.
 
@@ -71,11 +72,13 @@ class PeerNetwork:
             owner: whoever decides.
             is_member: whether a name belongs to the site; others are refused.
             upload: what all pieces that are sent are kept to, when it has a rate.
+            protocol: by which rules its pieces are believed; peers follow the same, or are refused.
         """
         self.me = me
         self._owner = owner
         self._is_member = is_member
         self._upload = upload
+        self._protocol = protocol
         self._links_most = LINKS_MOST
         self._listeners: list[socket.socket] = []
         self._links: dict[PeerId, Link] = {}
@@ -200,12 +203,15 @@ class PeerNetwork:
         self._greeting[link] = dialed
         self._gate(link)
         if dialed is not None:
-            link.send(Hello(self.me))
+            link.send(Hello(self.me, self._protocol))
 
     def _hello_arrived(self, link: Link, hello: Hello) -> None:
         dialed = self._greeting[link]
-        if hello.protocol != PROTOCOL:
-            link.close(f"speaks protocol {hello.protocol}, this node speaks {PROTOCOL}")
+        if hello.protocol != self._protocol:
+            link.close(
+                f"speaks protocol {hello.protocol}, this node speaks {self._protocol}: pieces go "
+                f"with receipts by 2 and with their hash alone by 1"
+            )
         elif dialed is not None and hello.peer != dialed:
             link.close(f"{dialed} answers as {hello.peer}")
         elif not self._is_member(hello.peer) or hello.peer == self.me:
@@ -229,7 +235,7 @@ class PeerNetwork:
         link.peer = peer
         self._links[peer] = link
         if not link.initiator:
-            link.send(Hello(self.me))
+            link.send(Hello(self.me, self._protocol))
         self._owner.peer_connected(peer)
 
     def _initiator(self, link: Link, peer: PeerId) -> PeerId:

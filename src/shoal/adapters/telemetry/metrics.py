@@ -174,8 +174,22 @@ class Metrics:
         )
         self.pieces_failed = self._counter(
             "shoal_pieces_failed",
-            "Pieces that did not arrive or were dropped, by reason; `hash` for wrong bytes.",
-            labels={"reason": ("hash", "cut", "registry")},
+            "Pieces that did not arrive or were dropped, by reason; `hash` for wrong bytes, "
+            "`receipt` for those that nobody vouches for who is believed.",
+            labels={"reason": ("hash", "receipt", "cut", "registry")},
+        )
+        self.receipts_signed = self._counter(
+            "shoal_receipts_signed", "Receipts for pieces that this node has signed."
+        )
+        self.receipts_checked = self._counter(
+            "shoal_receipts_checked",
+            "Signatures of receipts that were checked, by result.",
+            labels={"result": ("right", "wrong")},
+        )
+        self.signers_named = self._counter(
+            "shoal_signers_named",
+            "Members found to have vouched for wrong bytes, and left out. The log names each, as "
+            "`signer_named`.",
         )
         self.leases_lost = self._counter(
             "shoal_leases_lost", "Leases of this node that ended without their piece."

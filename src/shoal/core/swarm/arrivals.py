@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 from shoal.core import bitmap
 from shoal.core.blob import BlobTag
+from shoal.core.peer import PeerId
 from shoal.core.swarm import effects as do
 from shoal.core.swarm import events as on
 from shoal.core.swarm.events import REGISTRY
 from shoal.core.swarm.exchange import Exchange
 from shoal.core.swarm.leases import Leases
 from shoal.core.swarm.neighbours import Neighbours
+from shoal.core.swarm.rejections import Rejections
 from shoal.core.swarm.requests import Requests
 from shoal.core.swarm.site import Site
 from shoal.core.wire import messages as say
@@ -24,6 +26,7 @@ class Arrivals:
     requests: Requests
     leases: Leases
     neighbours: Neighbours
+    rejections: Rejections
 
     def progressed(self, event: on.PieceProgressed) -> None:
         """Bytes of a piece came."""
@@ -53,6 +56,9 @@ class Arrivals:
         for source in exchange.stored(event.piece, event.source, self.site.now_s):
             if source not in (event.source, REGISTRY):
                 self.site.send(source, say.Cancel(event.tag, event.piece))
+        if event.signer is not None:
+            exchange.vouched[event.piece] = event.signer, event.piece_hash
+            self._hear(exchange, event.piece, event.signer, event.piece_hash)
         exchange.unsaid |= 1 << event.piece
         if self.site.now_s - exchange.said_s >= self.site.policy.have_interval_s:
             self.neighbours.say_have(exchange)
@@ -73,3 +79,30 @@ class Arrivals:
             neighbour.busy_until_s = self.site.now_s + self.site.policy.stall_s
             if event.wrong and self.site.suspicion.spoiled(event.source):
                 self.site.leave_out(event.source, "keeps sending pieces that fail their check")
+
+    def disbelieved(self, event: on.PieceDisbelieved) -> None:
+        """A piece was not taken, for who vouches for it: others may have it from somebody else."""
+        exchange = self.exchanges.get(event.tag)
+        if exchange is None:
+            return
+        exchange.unask(event.piece, event.source)
+        exchange.set_aside(event.source, event.piece)
+        if event.signer is not None:
+            self._hear(exchange, event.piece, event.signer, event.piece_hash)
+        self.site.changed = True
+
+    def believes(self, tag: BlobTag, piece: int, signer: PeerId | None, hash_: bytes) -> bool:
+        """Return whether to take a piece for which `signer` vouches; None: nobody need."""
+        if signer is None:
+            return True
+        if self.site.left_out(signer):
+            return False
+        accounts = self.rejections.accounts.get(tag)
+        return accounts is None or accounts.believes(piece, signer, hash_)
+
+    def _hear(self, exchange: Exchange, piece: int, signer: PeerId, hash_: bytes) -> None:
+        """A blob that was wrong before comes again: compare what is said now with what was."""
+        accounts = self.rejections.accounts.get(exchange.spec.tag)
+        if accounts is not None and accounts.hear(piece, signer, hash_):
+            exchange.reconsider(self.rejections.doubted(exchange.spec.tag))
+            self.site.changed = True

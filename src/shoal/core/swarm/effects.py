@@ -67,6 +67,18 @@ class StopRegistryFetch:
 
 
 @dataclass(frozen=True, slots=True)
+class NameSigner:
+    """Tell the operator: `signer` vouched for these pieces of the blob, and they were wrong.
+
+    If it is this node, a registry sent it wrong bytes; else it is left out from now on.
+    """
+
+    signer: PeerId
+    tag: BlobTag
+    pieces: int  # bitmap
+
+
+@dataclass(frozen=True, slots=True)
 class GiveUp:
     """The blob cannot be had: fail its readers. Pieces that came stay for a later try."""
 
@@ -75,5 +87,13 @@ class GiveUp:
 
 
 Effect = (
-    Connect | Disconnect | Probe | Send | SendPiece | FetchFromRegistry | StopRegistryFetch | GiveUp
+    Connect
+    | Disconnect
+    | Probe
+    | Send
+    | SendPiece
+    | FetchFromRegistry
+    | StopRegistryFetch
+    | NameSigner
+    | GiveUp
 )

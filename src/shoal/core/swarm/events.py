@@ -53,11 +53,13 @@ class BlobWanted:
     """A client wants the blob, or is about to; `held` are the pieces that a restart left.
 
     `alone` says that peers are not believed for it: their pieces failed the blob's digest before.
+    `unvouched` are those of `held` that nobody vouches for any more: they are not for peers.
     """
 
     spec: BlobSpec
     held: int = 0
     alone: bool = False
+    unvouched: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +109,17 @@ class PieceProgressed:
 
 @dataclass(frozen=True, slots=True)
 class PieceStored:
-    """`piece` is whole, passed its check, and is in the store."""
+    """`piece` is whole, passed its check, and is in the store.
+
+    `signer` is the member that vouches for `piece_hash`: this node for what it fetched from the
+    registry. None where peers have no certificates, and a hash says nothing of who brought it in.
+    """
 
     tag: BlobTag
     piece: int
     source: PeerId
+    signer: PeerId | None = None
+    piece_hash: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +130,20 @@ class PieceSpoiled:
     piece: int
     source: PeerId
     wrong: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PieceDisbelieved:
+    """`piece` from `source` is not taken, for who vouches for it: `signer`, if it is known.
+
+    That is not `source`'s fault, which may know less.
+    """
+
+    tag: BlobTag
+    piece: int
+    source: PeerId
+    signer: PeerId | None
+    piece_hash: bytes
 
 
 class RegistryFault(Enum):
@@ -183,6 +205,7 @@ Event = (
     | PieceProgressed
     | PieceStored
     | PieceSpoiled
+    | PieceDisbelieved
     | RegistryEnded
     | UploadEnded
     | UploadsLimited

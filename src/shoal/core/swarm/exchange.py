@@ -4,7 +4,7 @@
 # Rule 2: a piece is asked of one source at a time; of a second only when the first has stalled, or
 #         when nothing else is left to ask for. The first whole answer wins.
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from shoal.core import bitmap
@@ -65,6 +65,9 @@ class Exchange:
     doubted: set[PeerId] = field(default_factory=set)  # nothing is taken from these
     senders: dict[PeerId, bool] = field(default_factory=dict)  # and whether each claimed it whole
     leavers: set[PeerId] = field(default_factory=set)  # who said Leave in the middle of it
+    vouched: dict[int, tuple[PeerId, bytes]] = field(default_factory=dict)  # who signed which hash
+    unvouched: int = 0  # pieces here that nobody vouches for any more: they are not for others
+    aside: dict[PeerId, int] = field(default_factory=dict)  # what others have but is not believed
     denied: bool = False  # the registry refuses every credential of this node
     tracker: PeerId | None = None
     led_s: float = -1e9  # since when it is this one, or when it last led to a lease
@@ -98,6 +101,11 @@ class Exchange:
     def complete(self) -> bool:
         """Every piece is here."""
         return self.held == bitmap.full(self.spec.pieces)
+
+    @property
+    def offered(self) -> int:
+        """Bitmap of the pieces that others may have from here."""
+        return self.held & ~self.unvouched
 
     @property
     def missing(self) -> int:
@@ -156,9 +164,31 @@ class Exchange:
             holders[piece] += 1
         return bool(new & ~self.held)
 
+    def set_aside(self, peer: PeerId, piece: int) -> None:
+        """`peer` has `piece` from somebody who is not believed: it is as if it had it not."""
+        neighbour = self.neighbours.get(peer)
+        if neighbour is not None and neighbour.held >> piece & 1:
+            neighbour.held &= ~(1 << piece)
+            self.holders[piece] -= 1
+            self.aside[peer] = self.aside.get(peer, 0) | 1 << piece
+
+    def reconsider(self, doubted: Collection[PeerId]) -> None:
+        """Others are believed now than before: all but what these have may be asked for again."""
+        self.doubted |= set(doubted)
+        aside, self.aside = self.aside, {}
+        for peer, pieces in aside.items():
+            if peer in self.neighbours and peer not in self.doubted:
+                self.learn(peer, pieces)
+        for peer in self.doubted & self.neighbours.keys():
+            neighbour = self.neighbours[peer]
+            for piece in bitmap.members(neighbour.held):
+                self.holders[piece] -= 1
+            neighbour.held = 0
+
     def part(self, peer: PeerId) -> None:
         """End the exchange with `peer`; what was asked of it is free to be asked elsewhere."""
         self.introduced.pop(peer, None)
+        self.aside.pop(peer, None)
         self.joined.pop(peer, None)
         neighbour = self.neighbours.get(peer)
         if neighbour is None:

@@ -49,8 +49,8 @@ class Neighbours:
 
     def join(self, exchange: Exchange, peer: PeerId) -> None:
         """Offer `peer`, which is connected, to exchange pieces."""
-        exchange.joined[peer] = exchange.held
-        self.site.send(peer, say.Join(exchange.spec, exchange.held))
+        exchange.joined[peer] = exchange.offered
+        self.site.send(peer, say.Join(exchange.spec, exchange.offered))
 
     def joined(self, peer: PeerId, message: say.Join) -> None:
         """A peer offers, or agrees, to exchange pieces."""
@@ -71,7 +71,7 @@ class Neighbours:
         told = exchange.joined.get(peer)
         if told is None:
             self.join(exchange, peer)
-        elif news := exchange.held & ~(told | message.held | exchange.unsaid):
+        elif news := exchange.offered & ~(told | message.held | exchange.unsaid):
             # These came after this node's Join, and were told before the peer was a neighbour.
             self.site.send(peer, say.Have(tag, tuple(bitmap.members(news))))
         self.site.changed = True
@@ -109,7 +109,7 @@ class Neighbours:
             exchange is None
             or peer not in exchange.neighbours
             or message.piece >= exchange.spec.pieces
-            or not exchange.held >> message.piece & 1
+            or not exchange.offered >> message.piece & 1
             or not self.uploads.ask(peer, message.tag, message.piece)
         ):
             self.site.send(peer, say.Busy(message.tag, message.piece))

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from random import Random
 
 
+SUSPECTS_MOST = 128  # signers in one message: each takes 300 bytes at most
 TIMER_SLACK_S = 0.001  # a timer may fire a hair before its time: that tick must not be lost
 
 
@@ -57,7 +58,12 @@ class Swarm:
         self.rejections = Rejections()
         self.neighbours = Neighbours(self.site, self.exchanges, self.holds, self.uploads)
         self.arrivals = Arrivals(
-            self.site, self.exchanges, self.requests, self.leases, self.neighbours
+            self.site,
+            self.exchanges,
+            self.requests,
+            self.leases,
+            self.neighbours,
+            self.rejections,
         )
         self._watched_s = -1e9
         self._on_event: dict[type, Callable[[Any], None]] = {
@@ -74,6 +80,7 @@ class Swarm:
             on.PieceProgressed: self.arrivals.progressed,
             on.PieceStored: self.arrivals.stored,
             on.PieceSpoiled: self.arrivals.spoiled,
+            on.PieceDisbelieved: self.arrivals.disbelieved,
             on.RegistryEnded: self._registry_ended,
             on.UploadEnded: self.neighbours.upload_ended,
             on.UploadsLimited: self.uploads.limited,
@@ -98,6 +105,7 @@ class Swarm:
             say.LeaseWanted: lambda peer, m: self.site.tell(
                 self.tracker.lease_wanted(peer, m, now_s=self.site.now_s)
             ),
+            say.Suspects: lambda peer, m: self.tracker.told_suspects(peer, m),
             say.LeaseProgress: lambda peer, m: self.site.tell(
                 self.tracker.lease_progressed(peer, m, now_s=self.site.now_s)
             ),
@@ -237,6 +245,7 @@ class Swarm:
         exchange = self.exchanges.get(tag)
         if exchange is None:
             exchange = Exchange(event.spec, event.held, self.site.now_s, self.site.now_s)
+            exchange.unvouched = event.unvouched
             self.exchanges[tag] = exchange
         exchange.wanted = True
         exchange.alone = event.alone or self.rejections.believes_nobody(tag)
@@ -263,12 +272,27 @@ class Swarm:
         if exchange is not None:
             exchange.wanted = False
             exchange.doubted.clear()
+            exchange.unsaid |= exchange.unvouched  # this node vouches for all of it from now on
+            exchange.unvouched = 0
+            self._name_liars(exchange)
         self.rejections.kept(event.spec.tag)
         if exchange is None:
             self.holds.add(event.spec)
         else:
             stands_in = bool(exchange.shunned)
             self.holds.add(event.spec, tracker=exchange.tracker, stands_in=stands_in)
+
+    def _name_liars(self, exchange: Exchange) -> None:
+        """The blob is right now: whoever said something else of it before brought that in."""
+        accounts = self.rejections.accounts.get(exchange.spec.tag)
+        if accounts is None:
+            return
+        right = {piece: hash_ for piece, (_, hash_) in exchange.vouched.items()}
+        for signer, pieces in sorted(accounts.liars(right).items()):
+            bits = sum(1 << piece for piece in pieces)
+            self.site.out.append(do.NameSigner(signer, exchange.spec.tag, bits))
+            if signer != self.site.me:
+                self.site.leave_out(signer, "vouched for wrong bytes")
 
     def _blob_dropped(self, event: on.BlobDropped) -> None:
         self.holds.forget(event.tag)
@@ -294,10 +318,14 @@ class Swarm:
         exchange = self.exchanges.get(event.tag)
         suspects = exchange.suspects() if exchange is not None else {}
         leavers = exchange.leavers if exchange is not None else set()
+        if exchange is not None and exchange.vouched:
+            self.rejections.rejected_as_vouched(event.tag, exchange.vouched, me=self.site.me)
+            if exchange.tracker is not None:
+                self.site.send(exchange.tracker, _suspects(exchange))
         self._blob_dropped(on.BlobDropped(event.tag))
         for peer in sorted(leavers):
             self.site.send(peer, say.Leave(event.tag))
-        if exchange is not None and exchange.senders:
+        if exchange is not None and exchange.senders and not exchange.vouched:
             self.rejections.rejected(event.tag, suspects)
             liars = [peer for peer, whole in suspects.items() if whole]
             self.site.tell(self.tracker.doubt(event.tag, liars, now_s=self.site.now_s))
@@ -375,3 +403,11 @@ class Swarm:
         self.uploads.check()
         for exchange in self.exchanges.values():
             exchange.check()
+
+
+def _suspects(exchange: Exchange) -> say.Suspects:
+    """Return who brought in which pieces of a blob that is wrong, as many as a message holds."""
+    brought: dict[PeerId, int] = {}
+    for piece, (signer, _) in exchange.vouched.items():
+        brought[signer] = brought.get(signer, 0) | 1 << piece
+    return say.Suspects(exchange.spec.tag, tuple(sorted(brought.items()))[:SUSPECTS_MOST])

@@ -29,6 +29,7 @@ from shoal.core.wire.messages import (
     LeaseProgress,
     LeaseWanted,
     Message,
+    Suspects,
 )
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 # some 300 clients" in a large site; ten times that is the bound against a flood of announcements.
 PARTICIPANTS_MOST = 4096
 TABLES_MOST = 4096
+SUSPECTED_MOST = 256  # blobs of which it is remembered who brought in what was wrong
 
 # How often a piece that somebody says to have is leased anew because others wait for it in vain.
 LAPSES_MOST = 3
@@ -93,6 +95,8 @@ class Table:
     lapsed_s: dict[int, float] = field(default_factory=dict)  # piece -> when the last of them did
     doubted: set[PeerId] = field(default_factory=set)  # also when they leave and come back
     granted: int = 0  # leases so far
+    # Who brought in which pieces of what was found wrong: these are for others to fetch.
+    suspected: dict[PeerId, int] = field(default_factory=dict)
 
     def leasable(self) -> int:
         """Bitmap of the pieces that no one has and no one fetches."""
@@ -112,6 +116,22 @@ class Table:
         for participant in self.participants.values():
             self.available |= participant.offers
 
+    def leasable_to(self, peer: PeerId, leasable: int) -> int:
+        """Return those of `leasable` that `peer` may fetch: not what it brought in and was wrong.
+
+        Unless there is nobody else who could, or the one who was to has shown no progress.
+        """
+        suspected = self.suspected.get(peer, 0) & leasable
+        if not suspected:
+            return leasable
+        others = 0
+        for other, known in self.participants.items():
+            if other != peer and known.wants and not known.denied:
+                others |= ~self.suspected.get(other, 0)
+        for piece in self.lapses:
+            others &= ~(1 << piece)
+        return leasable & ~(suspected & others)
+
 
 @dataclass(slots=True)
 class Tracker:
@@ -120,6 +140,7 @@ class Tracker:
     rng: "Random"
     policy: Policy
     tables: dict[BlobTag, Table] = field(default_factory=dict)
+    suspected: dict[BlobTag, dict[PeerId, int]] = field(default_factory=dict)
     unsettled: bool = False  # this node has joined, and holders may be about to tell it
     granted: int = 0  # leases so far, of all blobs
     lapsed: int = 0  # leases taken back for want of progress
@@ -135,6 +156,7 @@ class Tracker:
             grace_s = self.policy.takeover_grace_s if message.takeover else 0.0
             patient_until_s = now_s + self.policy.join_patience_s
             table = self.tables[spec.tag] = Table(spec, now_s + grace_s, patient_until_s)
+            table.suspected = self.suspected.get(spec.tag, table.suspected)
         known = table.participants.get(peer)
         if known is None:
             if len(table.participants) >= PARTICIPANTS_MOST:
@@ -215,6 +237,19 @@ class Tracker:
                 table.lapse(lost, now_s)
                 self.doubted += 1
         self._lapse(table, now_s)
+
+    def told_suspects(self, peer: PeerId, message: Suspects) -> None:
+        """The blob came wrong at `peer`: what each brought in is for others to fetch next time."""
+        table = self.tables.get(message.tag)
+        if table is None or peer not in table.participants:
+            return
+        if message.tag not in self.suspected and len(self.suspected) >= SUSPECTED_MOST:
+            del self.suspected[next(iter(self.suspected))]
+        table.suspected = self.suspected.setdefault(message.tag, table.suspected)
+        pieces = bitmap.full(table.spec.pieces)
+        for signer, brought in message.brought:
+            if signer in table.suspected or len(table.suspected) < PARTICIPANTS_MOST:
+                table.suspected[signer] = table.suspected.get(signer, 0) | brought & pieces
 
     def doubt(self, tag: BlobTag, peers: Iterable[PeerId], *, now_s: float) -> Replies:
         """What these say to have of the blob is wrong: lease it to others."""
@@ -337,10 +372,11 @@ class Tracker:
         tag = table.spec.tag
         leasable = table.leasable()
         while leasable and len(table.leases) < self.policy.leases_at_once:
-            peer = self._taker(table)
+            peer = self._taker(table, leasable)
             if peer is None:
                 break
-            first, count = bitmap.lowest_run(leasable, longest=self._run_length(table, leasable))
+            free = table.leasable_to(peer, leasable)
+            first, count = bitmap.lowest_run(free, longest=self._run_length(table, leasable))
             table.waiting.pop(peer, None)
             table.leases[peer, first] = Lease(peer, first, count, 0, now_s)
             table.granted += 1
@@ -353,11 +389,13 @@ class Tracker:
             table.waiting.clear()
         return replies
 
-    def _taker(self, table: Table) -> PeerId | None:
+    def _taker(self, table: Table, leasable: int) -> PeerId | None:
         trusted = any(k.wants and not (k.denied or k.doubted) for k in table.participants.values())
         for peer in table.waiting:
             known = table.participants[peer]
-            if not known.denied and not (known.doubted and trusted):
+            if known.denied or (known.doubted and trusted):
+                continue
+            if table.leasable_to(peer, leasable):
                 return peer
         if table.leases:
             return None  # somebody is at work and will ask again
@@ -365,6 +403,7 @@ class Tracker:
             p
             for p, k in table.participants.items()
             if k.wants and not (k.denied or k.declined or (k.doubted and trusted))
+            if table.leasable_to(p, leasable)
         ]
         return self.rng.choice(idle) if idle else None
 

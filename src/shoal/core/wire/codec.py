@@ -10,10 +10,16 @@ from collections.abc import Callable
 from typing import Final
 
 from shoal.core import bitmap
-from shoal.core.blob import TAG_BYTES, BlobSpec, BlobTag, ContentKind
+from shoal.core.blob import HASH_BYTES, TAG_BYTES, BlobSpec, BlobTag, ContentKind
 from shoal.core.digest import HEX_LENGTHS, Digest
 from shoal.core.errors import BadInput, PeerFault
 from shoal.core.peer import PeerId
+from shoal.core.receipts.receipt import (
+    BATCH_MOST,
+    FINGERPRINT_BYTES,
+    SIGNATURE_BYTES_MOST,
+    Receipt,
+)
 from shoal.core.wire.messages import (
     Allow,
     Announce,
@@ -34,13 +40,17 @@ from shoal.core.wire.messages import (
     Message,
     Ping,
     Request,
+    SignerCertificate,
+    Suspects,
 )
 
 # The largest frame is a `Have` or `Introduce`; a bitmap of the longest blob (2,048 pieces of
 # 16 MiB) takes 256 bytes. 64 KiB is far above any of them and small beside one block.
 MAX_FRAME_BYTES: Final = 64 * 1024
 HEAD: Final = struct.Struct(">IB")
-HASH_BYTES: Final = 32
+
+# A node's certificate has some 700 bytes.
+CERTIFICATE_BYTES_MOST: Final = 8 * 1024
 
 # A block is what a connection sends before it looks whether a control message waits: 8 ms of a
 # 1 Gbit/s link; on slower ones the sender makes them shorter. The receiver refuses longer ones, and
@@ -54,6 +64,7 @@ _BLOCK = struct.Struct(">16sIII32s")
 _ENDED = struct.Struct(">16sIIBd")
 _WANTED = struct.Struct(">16si")
 _SPEC = struct.Struct(">QBB")
+_RECEIPT = struct.Struct(f">16sIQ{FINGERPRINT_BYTES}sBB")
 _NO_LIMIT = 2**32 - 1
 _ALGORITHMS = tuple(HEX_LENGTHS)
 _KINDS = tuple(ContentKind)
@@ -213,6 +224,33 @@ def _allow(payload: bytes) -> Allow:
     return Allow(None if more == _NO_LIMIT else more)
 
 
+def _certificate(payload: bytes) -> SignerCertificate:
+    if not 0 < len(payload) <= CERTIFICATE_BYTES_MOST:
+        raise PeerFault(
+            f"a certificate of {len(payload)} bytes is outside 1..{CERTIFICATE_BYTES_MOST}"
+        )
+    return SignerCertificate(payload)
+
+
+def _receipt(payload: bytes) -> Receipt:
+    tag, first, expires_s, signer, signed, count = _RECEIPT.unpack_from(payload)
+    begin = _RECEIPT.size + signed
+    if not 0 < signed <= SIGNATURE_BYTES_MOST or not 0 < count <= BATCH_MOST:
+        raise PeerFault(f"a receipt for {count} pieces with a signature of {signed} bytes")
+    if begin + count * HASH_BYTES != len(payload):
+        raise PeerFault(f"a receipt for {count} pieces in {len(payload)} bytes")
+    ends = range(begin, len(payload), HASH_BYTES)
+    hashes = tuple(payload[at : at + HASH_BYTES] for at in ends)
+    signature = payload[_RECEIPT.size : begin]
+    return Receipt(BlobTag(tag), first, hashes, expires_s, signer, signature)
+
+
+def _suspects(f: _Fields) -> Suspects:
+    tag = BlobTag(f.take(TAG_BYTES))
+    (count,) = f.unpack(_U16)
+    return Suspects(tag, tuple((PeerId(f.text()), f.bits()) for _ in range(count)))
+
+
 def _write_allow(m: Allow) -> bytes:
     return _U32.pack(_NO_LIMIT if m.more_bytes is None else min(m.more_bytes, _NO_LIMIT - 1))
 
@@ -224,6 +262,16 @@ def _write_have(m: Have) -> bytes:
 def _write_announce(m: Announce) -> bytes:
     flags = bytes([m.wants | (m.takeover << 1), min(m.peers_sought, 255)])
     return _spec(m.spec) + _bits(m.held) + flags
+
+
+def _write_receipt(m: Receipt) -> bytes:
+    head = _RECEIPT.pack(m.tag, m.first, m.expires_s, m.signer, len(m.signature), len(m.hashes))
+    return head + m.signature + b"".join(m.hashes)
+
+
+def _write_suspects(m: Suspects) -> bytes:
+    entries = (_text(peer) + _bits(pieces) for peer, pieces in m.brought)
+    return m.tag + _U16.pack(len(m.brought)) + b"".join(entries)
 
 
 # One row a message: its number on the wire, how it is written, how it is read. A number, once
@@ -271,6 +319,9 @@ _ROWS: tuple[tuple[int, type, Callable[..., bytes], Callable[[bytes], Message]],
         _ended,
     ),
     (17, Allow, _write_allow, _allow),
+    (18, SignerCertificate, lambda m: m.der, _certificate),
+    (19, Receipt, _write_receipt, _receipt),
+    (20, Suspects, _write_suspects, _fields(_suspects)),
 )
 _WRITERS = {row[1]: (row[0], row[2]) for row in _ROWS}
 _READERS = {row[0]: row[3] for row in _ROWS}

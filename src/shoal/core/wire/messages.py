@@ -3,8 +3,9 @@
 Two conversations share a connection. Neighbours exchange pieces of blobs that both want or have:
 `Join`, `Have`, `Request`, `Cancel`, `Busy`, `Block`, `Allow`, `Leave`. A node and a blob's tracker
 arrange introductions and leases: `Announce`, `Introduce`, `LeaseWanted`, `LeaseGranted`,
-`LeaseNone`, `LeaseProgress`, `LeaseEnded`. `Hello` opens a connection and `Ping` keeps silence from
-meaning anything.
+`LeaseNone`, `LeaseProgress`, `LeaseEnded`, `Suspects`. `Hello` opens a connection and `Ping` keeps
+silence from meaning anything. Between nodes with certificates a `Receipt` goes before each piece,
+and a `SignerCertificate` before the first receipt of its holder.
 """
 
 from dataclasses import dataclass
@@ -12,8 +13,11 @@ from enum import IntEnum
 
 from shoal.core.blob import BlobSpec, BlobTag
 from shoal.core.peer import PeerId
+from shoal.core.receipts.receipt import Receipt
 
-PROTOCOL = 1
+# What a Hello names: by which rules pieces are believed. Nodes of one site follow the same.
+HASH_ALONE = 1  # a piece has the hash that its sender says: between peers without certificates
+WITH_RECEIPTS = 2  # a piece has the hash that somebody signed for
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,7 @@ class Hello:
     """First frame each way: who speaks, and which protocol."""
 
     peer: PeerId
-    protocol: int = PROTOCOL
+    protocol: int = HASH_ALONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +183,24 @@ class LeaseEnded:
     retry_after_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class SignerCertificate:
+    """To a neighbour, once: receipts that I send are signed by the holder of this certificate."""
+
+    der: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Suspects:
+    """To the tracker: the blob was wrong, and these brought in these pieces (bitmaps) of it.
+
+    The tracker leases them to others.
+    """
+
+    tag: BlobTag
+    brought: tuple[tuple[PeerId, int], ...]
+
+
 Message = (
     Hello
     | Ping
@@ -197,4 +219,7 @@ Message = (
     | LeaseNone
     | LeaseProgress
     | LeaseEnded
+    | SignerCertificate
+    | Receipt
+    | Suspects
 )

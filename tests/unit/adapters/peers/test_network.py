@@ -13,7 +13,7 @@ from shoal.core.blob import KIB
 from shoal.core.endpoint import Endpoint
 from shoal.core.peer import PeerId
 from shoal.core.wire.codec import HEAD, encode
-from shoal.core.wire.messages import PROTOCOL, Block, Hello, Message, Ping
+from shoal.core.wire.messages import Block, Hello, Message, Ping
 from unit.adapters.peers.ends import HASH, PIECE, TAG, Outgoing, have, turns, until
 from unit.adapters.peers.members import (
     End,
@@ -77,7 +77,7 @@ STRANGER = PeerId("127.0.0.3:1")
 @pytest.mark.parametrize(
     ("members", "said", "reason"),
     [
-        ({STRANGER}, Hello(STRANGER, PROTOCOL + 1), f"speaks protocol {PROTOCOL + 1}, this node"),
+        ({STRANGER}, Hello(STRANGER, 2), "speaks protocol 2, this node speaks 1"),
         (set(), Hello(STRANGER), "127.0.0.3:1 is not a member of this site"),
         (set(), Hello(PeerId("")), " is not a member of this site"),
         (set(), Hello(PeerId("no\naddress")), "is not a member of this site"),

@@ -7,12 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoal.core import bitmap
-from shoal.core.blob import MAX_BLOB_BYTES, TAG_BYTES, BlobSpec, BlobTag, ContentKind
+from shoal.core.blob import HASH_BYTES, MAX_BLOB_BYTES, TAG_BYTES, BlobSpec, BlobTag, ContentKind
 from shoal.core.digest import HEX_LENGTHS, Digest
 from shoal.core.errors import PeerFault
 from shoal.core.peer import PeerId
+from shoal.core.receipts.receipt import (
+    BATCH_MOST,
+    FINGERPRINT_BYTES,
+    SIGNATURE_BYTES_MOST,
+    Receipt,
+)
 from shoal.core.wire.codec import (
-    HASH_BYTES,
+    CERTIFICATE_BYTES_MOST,
     HEAD,
     MAX_BLOCK_BYTES,
     MAX_FRAME_BYTES,
@@ -40,6 +46,8 @@ from shoal.core.wire.messages import (
     Message,
     Ping,
     Request,
+    SignerCertificate,
+    Suspects,
 )
 
 TAG = BlobTag(bytes(range(TAG_BYTES)))
@@ -97,7 +105,30 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
         LeaseEnded, TAGS, U32, U32, st.sampled_from(LeaseOutcome), st.floats(0, 86400, width=32)
     ),
     st.builds(Allow, st.none() | st.integers(0, 2**32 - 2)),
+    st.builds(SignerCertificate, st.binary(min_size=1, max_size=CERTIFICATE_BYTES_MOST)),
+    st.builds(
+        Receipt,
+        TAGS,
+        U32,
+        st.lists(
+            st.binary(min_size=HASH_BYTES, max_size=HASH_BYTES), min_size=1, max_size=BATCH_MOST
+        ).map(tuple),
+        st.integers(0, 2**64 - 1),
+        st.binary(min_size=FINGERPRINT_BYTES, max_size=FINGERPRINT_BYTES),
+        st.binary(min_size=1, max_size=SIGNATURE_BYTES_MOST),
+    ),
+    st.builds(
+        Suspects,
+        TAGS,
+        st.lists(st.tuples(PEERS, st.integers(0, bitmap.full(2048))), max_size=8).map(tuple),
+    ),
 )
+
+
+def receipt_frame(
+    *, signature: bytes = bytes(64), hashes: tuple[bytes, ...] = (bytes(HASH_BYTES),)
+) -> bytes:
+    return encode(Receipt(TAG, 0, hashes, 1, bytes(FINGERPRINT_BYTES), signature))
 
 
 def frame(number: int, payload: bytes) -> bytes:
@@ -211,6 +242,16 @@ def test_a_message_that_fits_no_frame_is_not_written() -> None:
         ),
         (frame(3, encode(Join(SPEC, 0))[HEAD.size : -2] + b"\x00\x10" + b"\xff" * 16), "piece 127"),
         (frame(16, TAG + struct.pack(">IIBd", 0, 0, 9, 0.0)), "lease outcome 9"),
+        (frame(18, b""), "certificate of 0 bytes"),
+        (frame(18, bytes(CERTIFICATE_BYTES_MOST + 1)), "is outside 1..8192"),
+        (frame(19, TAG + bytes(20)), "type 19 in 36 bytes"),
+        (receipt_frame(signature=bytes(SIGNATURE_BYTES_MOST + 1)), "signature of 73 bytes"),
+        (receipt_frame(signature=b""), "signature of 0 bytes"),
+        (receipt_frame(hashes=()), "receipt for 0 pieces"),
+        (receipt_frame(hashes=(bytes(HASH_BYTES),) * (BATCH_MOST + 1)), "receipt for 17 pieces"),
+        (receipt_frame(hashes=(bytes(HASH_BYTES - 1),)), "receipt for 1 pieces in"),
+        (frame(20, TAG + b"\x00\x02"), "ends before"),
+        (frame(20, TAG + bytes(3)), "1 bytes too many"),
         (frame(16, TAG + struct.pack(">IIBd", 0, 0, 0, -1.0)), "retry time -1"),
         (frame(16, TAG + struct.pack(">IIBd", 0, 0, 0, float("nan"))), "retry time nan"),
         (frame(16, TAG + struct.pack(">IIBd", 0, 0, 0, float("inf"))), "retry time inf"),
@@ -222,7 +263,7 @@ def test_a_frame_that_makes_no_sense_is_the_peers_fault(data: bytes, why: str) -
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.integers(0, 20), st.binary(max_size=200))
+@given(st.integers(0, 21), st.binary(max_size=200))
 def test_any_payload_is_a_message_or_the_peers_fault(number: int, payload: bytes) -> None:
     try:
         message = decode(number, payload)
