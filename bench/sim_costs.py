@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from shoal.adapters.peers.link import Link
+from shoal.adapters.peers.stream import PlainStream
 from shoal.core.wire.messages import Block, Have, Message
 from shoal.testing.certificates import PrivateAuthority
 from shoal.testing.swarm_script import blob
@@ -53,8 +54,8 @@ async def _messages() -> float:
         here = socket.create_connection(listener.getsockname())
         there, _ = listener.accept()
     counts = _Counts()
-    sender = Link(here, counts, initiator=True, remote_host="a")
-    receiver = Link(there, counts, initiator=False, remote_host="b")
+    sender = Link(PlainStream(here), counts, initiator=True, remote_host="a")
+    receiver = Link(PlainStream(there), counts, initiator=False, remote_host="b")
     message = Have(blob().tag, (1, 2))
     begun = time.process_time()
     for number in range(MESSAGES):

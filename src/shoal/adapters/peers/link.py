@@ -1,10 +1,12 @@
-"""One connection to a peer: messages both ways, and piece bytes that never become Python objects.
+"""One connection to a peer: messages both ways, and bytes of pieces.
 
 Control messages go before the next block of a piece; blocks are as long as the connection is fast,
 so that a message waits for some hundredths of a second at most, and a fast link is not busy with
-heads. Bytes of a piece leave by sendfile and arrive by recv_into the buffer that the handler names.
-asyncio's own transports are not used: its sendfile stops reading from the connection until it is
-done, and two peers that send to each other would wait for each other for ever.
+heads. Bytes of a piece leave from their file and arrive in the buffer that the handler names: over
+plain TCP they never become Python objects. Which of the two is below, TCP or TLS, the link does not
+know (`Stream`). asyncio's own transports are not used: its sendfile stops reading from the
+connection until it is done, and two peers that send to each other would wait for each other for
+ever.
 """
 
 import asyncio
@@ -17,8 +19,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from shoal.adapters.peers.gate import Gate, UploadPace
+from shoal.adapters.peers.stream import Stream
 from shoal.core.blob import BlobTag
 from shoal.core.errors import PeerFault
+from shoal.core.trust.identity import Refused
 from shoal.core.wire.block_length import BlockLength
 from shoal.core.wire.codec import FrameReader, encode
 from shoal.core.wire.messages import Block, Message
@@ -38,6 +42,9 @@ TURN_BLOCKS = 4
 WAKE_S = 0.1
 WAKE_BYTES = 256 * 1024
 WAKE_LEAST_BYTES = 16 * 1024
+# Bytes that one wake-up may read where the stream has more than the socket shows, before other
+# connections get their turn.
+READ_TURN_BYTES = 1024 * 1024
 CONTROL_QUEUE_BYTES_MOST = 4 * 1024 * 1024
 
 # Control bytes land here first; parsing is synchronous, so all connections share it.
@@ -94,10 +101,10 @@ class PieceUpload:
 
 
 class Link:
-    """A connected stream socket to a peer. Owned by the event loop it was made on."""
+    """A connection to a peer. Owned by the event loop it was made on."""
 
     def __init__(
-        self, sock: socket.socket, handler: Handler, *, initiator: bool, remote_host: str
+        self, stream: Stream, handler: Handler, *, initiator: bool, remote_host: str
     ) -> None:
         self.peer: PeerId | None = None  # known after its Hello
         self.initiator = initiator
@@ -106,7 +113,9 @@ class Link:
         self.sent_bytes = 0
         self.heard_s = 0.0
         self.spoke_s = 0.0
-        self._sock = sock
+        self.refusal: Refused | None = None
+        """Why it was closed, where one end refused the other for what it is."""
+        self.stream = stream
         self._handler = handler
         self._loop = asyncio.get_running_loop()
         self._frames = FrameReader()
@@ -127,11 +136,10 @@ class Link:
         self._paused = False
         self.gate: Gate | None = None
         self.closed = False
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        stream.set_option(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._fit_queue()
         self.heard_s = self.spoke_s = self._loop.time()
-        self._loop.add_reader(sock.fileno(), self._readable)
+        self._loop.add_reader(stream.fileno(), self._readable)
 
     # --- out ----------------------------------------------------------------------------------
 
@@ -177,11 +185,11 @@ class Link:
 
     def _write_first(self) -> None:
         if not self.closed and not self._write_turn():
-            self._loop.add_writer(self._sock.fileno(), self._writable)
+            self._loop.add_writer(self.stream.fileno(), self._writable)
 
     def _writable(self) -> None:
         if self._write_turn() and not self.closed:
-            self._loop.remove_writer(self._sock.fileno())
+            self._loop.remove_writer(self.stream.fileno())
 
     def _write_turn(self) -> bool:
         """Send until the kernel takes no more or it is others' turn; return whether that was all.
@@ -200,6 +208,8 @@ class Link:
                 self.spoke_s = self._loop.time()
         except BlockingIOError:
             return False
+        except Refused as refused:
+            self.refuse(refused)
         except OSError as error:
             self.close(f"sending failed: {error.strerror or error}")
         return self.closed
@@ -207,7 +217,7 @@ class Link:
     def _write_some(self) -> int:
         """Send the next stretch; return its bytes, or -1 when nothing is left to send."""
         if self._rest is not None:
-            sent = self._sock.send(self._rest)
+            sent = self.stream.send(self._rest)
             self._rest = self._rest[sent:] if sent < len(self._rest) else None
             return sent
         if self._body_left:
@@ -227,8 +237,7 @@ class Link:
             head = encode(block)
             if self.gate is not None:
                 self.gate.sent(length)
-            # MSG_MORE lets the kernel put the head into the same segment as the bytes.
-            sent = self._sock.send(head, socket.MSG_MORE)
+            sent = self.stream.send_head(head)
             self._rest = memoryview(head)[sent:] if sent < len(head) else None
             self._body_left = length
             self._head_sent_s = self._loop.time()
@@ -237,9 +246,7 @@ class Link:
 
     def _write_body(self) -> int:
         upload = self._uploads[0]
-        sent = os.sendfile(
-            self._sock.fileno(), upload.fd, upload.offset + upload.sent, self._body_left
-        )
+        sent = self.stream.send_file(upload.fd, upload.offset + upload.sent, self._body_left)
         if sent == 0:
             raise OSError(f"piece {upload.piece}: the file ends before the piece does")
         upload.sent += sent
@@ -255,38 +262,60 @@ class Link:
         """Let the kernel hold as many blocks as it should."""
         with suppress(OSError):  # a kernel without it only queues more
             unsent_bytes = UNSENT_BLOCKS * self._block_length.bytes
-            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, unsent_bytes)
+            self.stream.set_option(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, unsent_bytes)
 
     # --- in -----------------------------------------------------------------------------------
 
+    def _read_on(self) -> None:
+        """Go on with what the stream has and the socket does not show."""
+        if not self.closed and not self._paused:
+            self._readable()
+
     def _readable(self) -> None:
+        # Something came, though perhaps not all of what the stream must have to show any of it.
+        self.heard_s = self._loop.time()
         try:
-            if self._body is not None:
-                count, _, _, _ = self._sock.recvmsg_into([self._body[self._filled :], _after_block])
+            turn = READ_TURN_BYTES
+            while count := self._read_some():
+                turn -= count
+                if self.closed or self._paused or not self.stream.more:
+                    break
+                if turn <= 0:
+                    self._loop.call_soon(self._read_on)
+                    break
             else:
-                count = self._sock.recv_into(_scratch)
-            if count == 0:
                 self.close("the peer closed the connection")
-                return
-            self.received_bytes += count
-            self.heard_s = self._loop.time()
-            self._take(count)
-            self._set_wake()
         except (BlockingIOError, InterruptedError):
+            pass
+        except Refused as refused:
+            self.refuse(refused)
             return
         except PeerFault as fault:
             self.close(f"broke the protocol: {fault}")
         except OSError as error:
             self.close(f"receiving failed: {error.strerror or error}")
+        self._set_wake()
+
+    def _read_some(self) -> int:
+        """Read what is there, as far as it goes to one place; return the bytes, 0 at the end."""
+        if self._body is not None:
+            count = self.stream.receive(self._body[self._filled :], _after_block)
+        else:
+            count = self.stream.receive(_scratch_view)
+        if count:
+            self.received_bytes += count
+            self._take(count)
+        return count
 
     def _set_wake(self) -> None:
         """Tell the kernel how many bytes are worth a wake-up."""
         wake_bytes = 1
         if self._body is not None:
-            wake_bytes = min(self._wake_most_bytes, len(self._body) - self._filled)
+            sure_bytes = len(self._body) - self._filled - self.stream.unshown_bytes
+            wake_bytes = max(1, min(self._wake_most_bytes, sure_bytes))
         if wake_bytes != self._wake_bytes and not self.closed:
             self._wake_bytes = wake_bytes
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wake_bytes)
+            self.stream.set_option(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wake_bytes)
 
     def _take(self, count: int) -> None:
         if self._body is not None:
@@ -321,7 +350,7 @@ class Link:
             return False
         if body is None:
             self._paused = True
-            self._loop.remove_reader(self._sock.fileno())
+            self._loop.remove_reader(self.stream.fileno())
             return False
         early = self._frames.take(block.length)
         body[: len(early)] = early
@@ -347,25 +376,33 @@ class Link:
             return
         self._paused = False
         self.heard_s = self._loop.time()
-        self._loop.add_reader(self._sock.fileno(), self._readable)
+        self._loop.add_reader(self.stream.fileno(), self._readable)
         try:
             self._parse()
         except PeerFault as fault:
             self.close(f"broke the protocol: {fault}")
+        if self.stream.more:
+            self._loop.call_soon(self._read_on)
 
     @property
     def paused(self) -> bool:
         """Whether this side has stopped reading for want of room."""
         return self._paused
 
+    def refuse(self, refused: Refused) -> None:
+        """Close it since one end refuses the other."""
+        if not self.closed:
+            self.refusal = refused
+            self.close(str(refused))
+
     def close(self, reason: str) -> None:
         """Close the connection and tell the handler. Idempotent."""
         if self.closed:
             return
         self.closed = True
-        self._loop.remove_reader(self._sock.fileno())
-        self._loop.remove_writer(self._sock.fileno())
-        self._sock.close()
+        self._loop.remove_reader(self.stream.fileno())
+        self._loop.remove_writer(self.stream.fileno())
+        self.stream.close()
         self._block = self._body = None
         if self.gate is not None:
             self.gate.close()

@@ -5,12 +5,19 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Protocol
 
+from shoal.adapters.peers.arrivals import Arrivals
 from shoal.adapters.peers.gate import UploadPace
+from shoal.adapters.peers.handshake import Credentials, HungUp, TooSlow, shake_hands
 from shoal.adapters.peers.link import Link
+from shoal.adapters.peers.refusal_journal import RefusalJournal
+from shoal.adapters.peers.stream import PlainStream, Stream
+from shoal.adapters.peers.tls_stream import TlsStream
 from shoal.core.endpoint import Endpoint, normal_host
 from shoal.core.peer import PeerId
+from shoal.core.trust.identity import Reason, Refused
 from shoal.core.wire.messages import HASH_ALONE, Allow, Block, Hello, Message, Ping
 
 _log = logging.getLogger("shoal.adapters.peers")
@@ -23,6 +30,7 @@ OWING_AFTER_S = 1.75  # the same of a peer on which alone something waits: one P
 LINKS_MOST = 1024
 KEPT_SHARE = 8  # of these, one in so many
 NO_HELLO = "no Hello"
+RECHECKED_AT_ONCE = 16  # certificates, 3 ms of processor time
 ACCEPT_PAUSE_S = 1.0  # as asyncio's own servers pause
 
 
@@ -64,6 +72,8 @@ class PeerNetwork:
         is_member: Callable[[PeerId], bool],
         upload: UploadPace | None = None,
         protocol: int = HASH_ALONE,
+        credentials: Credentials | None = None,
+        count_refusal: Callable[[Reason], None] = lambda _: None,
     ) -> None:
         """Prepare; `start` begins to accept.
 
@@ -73,6 +83,9 @@ class PeerNetwork:
             is_member: whether a name belongs to the site; others are refused.
             upload: what all pieces that are sent are kept to, when it has a rate.
             protocol: by which rules its pieces are believed; peers follow the same, or are refused.
+            credentials: what this node shows its peers; None: peers speak plain TCP.
+            count_refusal: told of each peer that was refused for what it showed, or refused this
+                node for it.
         """
         self.me = me
         self._owner = owner
@@ -84,6 +97,13 @@ class PeerNetwork:
         self._links: dict[PeerId, Link] = {}
         self._greeting: dict[Link, PeerId | None] = {}  # value: the peer that was dialed
         self._dials: dict[PeerId, asyncio.Task[None]] = {}
+        self._credentials = credentials
+        self._journal = RefusalJournal(clock_s=asyncio.get_running_loop().time, count=count_refusal)
+        self._arrivals: Arrivals | None = None
+        if credentials is not None:
+            self._arrivals = Arrivals(
+                credentials, arrived=self._arrived, refused=self._journal.refused
+            )
         self._watch: asyncio.TimerHandle | None = None
         self._stopped = False
         self.refused = 0
@@ -114,6 +134,8 @@ class PeerNetwork:
         if self._watch is not None:
             self._watch.cancel()
         self._close_listeners()
+        if self._arrivals is not None:
+            await self._arrivals.stop()
         dials = list(self._dials.values())
         for dial in dials:
             dial.cancel()
@@ -153,11 +175,23 @@ class PeerNetwork:
         # Some are kept for peers that this node wants. Who is refused sees it end without a word,
         # which is no fault of this node's to him.
         kept = self._links_most // KEPT_SHARE
-        if len(self._links) + len(self._greeting) >= self._links_most - kept:
+        if self._arriving + len(self._links) >= self._links_most - kept:
             self.refused += 1
             sock.close()
             return
-        self._greet(Link(sock, self, initiator=False, remote_host=_plain(address[0])), None)
+        host = _plain(address[0])
+        if self._arrivals is not None:
+            self._arrivals.begin(sock, host)
+        else:
+            self._arrived(PlainStream(sock), host)
+
+    def _arrived(self, stream: Stream, host: str) -> None:
+        self._greet(Link(stream, self, initiator=False, remote_host=host), None)
+
+    @property
+    def _arriving(self) -> int:
+        """How many connections do not belong to a peer yet."""
+        return len(self._greeting) + (len(self._arrivals) if self._arrivals is not None else 0)
 
     def _listen_again(self, listener: socket.socket) -> None:
         if listener in self._listeners:
@@ -167,7 +201,7 @@ class PeerNetwork:
         """Dial `peer`; the owner hears `peer_connected` or `peer_lost`."""
         if peer in self._dials or self._stopped:
             return
-        if len(self._links) + len(self._greeting) + len(self._dials) >= self._links_most:
+        if len(self._links) + self._arriving + len(self._dials) >= self._links_most:
             self._owner.peer_lost(
                 peer, f"{self._links_most} connections are open already", failed=True, refused=True
             )
@@ -189,13 +223,29 @@ class PeerNetwork:
         except (OSError, TimeoutError) as error:
             sock.close()
             reason = "no answer" if isinstance(error, TimeoutError) else str(error)
-            if peer not in self._links:
-                self._owner.peer_lost(peer, f"cannot connect: {reason}", failed=True)
+            self._not_reached(peer, f"cannot connect: {reason}")
             return
         except BaseException:
             sock.close()
             raise
-        self._greet(Link(sock, self, initiator=True, remote_host=at.host), peer)
+        stream: Stream
+        if self._credentials is None:
+            stream = PlainStream(sock)
+        else:
+            try:
+                stream = await shake_hands(sock, self._credentials, dialed=peer)
+            except Refused as refused:
+                self._journal.refused(at.host, refused, peer=peer)
+                self._not_reached(peer, str(refused))
+                return
+            except (HungUp, TooSlow) as fault:
+                self._not_reached(peer, str(fault), refused=isinstance(fault, HungUp))
+                return
+        self._greet(Link(stream, self, initiator=True, remote_host=at.host), peer)
+
+    def _not_reached(self, peer: PeerId, reason: str, *, refused: bool = False) -> None:
+        if peer not in self._links:
+            self._owner.peer_lost(peer, reason, failed=True, refused=refused)
 
     def _greet(self, link: Link, dialed: PeerId | None) -> None:
         # Who dialed speaks first and is answered only when it is taken: so neither end believes
@@ -216,6 +266,8 @@ class PeerNetwork:
             link.close(f"{dialed} answers as {hello.peer}")
         elif not self._is_member(hello.peer) or hello.peer == self.me:
             link.close(f"{hello.peer} is not a member of this site")
+        elif (refused := _not_its_certificate(link, hello.peer)) is not None:
+            link.refuse(refused)
         elif Endpoint.parse(hello.peer).host != link.remote_host:
             link.close(f"calls itself {hello.peer} but comes from {link.remote_host}")
         else:
@@ -271,14 +323,54 @@ class PeerNetwork:
         """`Handler`: the connection is gone."""
         if link in self._greeting:
             dialed = self._greeting.pop(link)
-            if not self._stopped:
+            refused = not link.received_bytes and reason != NO_HELLO and link.refusal is None
+            if refused and dialed is not None:
+                reason += self._why_me()
+            if link.refusal is not None:
+                self._journal.refused(link.remote_host, link.refusal, peer=dialed)
+            elif not self._stopped:
                 _log.info("peer_refused", extra={"host": link.remote_host, "reason": reason})
-            if dialed is not None and dialed not in self._links:
-                refused = not link.received_bytes and reason != NO_HELLO
-                self._owner.peer_lost(dialed, reason, failed=True, refused=refused)
+            if dialed is not None:
+                self._not_reached(dialed, reason, refused=refused)
         elif link.peer is not None and self._links.get(link.peer) is link:
             del self._links[link.peer]
-            self._owner.peer_lost(link.peer, reason, failed=not self._stopped)
+            failed = not self._stopped
+            if link.refusal is not None:
+                self._journal.refused(link.remote_host, link.refusal, peer=link.peer)
+                # It most likely has a new one, and only the connection is as old as the other.
+                failed = link.refusal.reason is not Reason.EXPIRED
+            self._owner.peer_lost(link.peer, reason, failed=failed)
+
+    def _why_me(self) -> str:
+        """Return what this node knows of why a peer may refuse it; that peer has not said."""
+        if self._credentials is not None:
+            try:
+                self._credentials.identity.require_member(self.me)
+            except Refused as own:
+                return f"; {own}"
+        return ""
+
+    # --- certificates -------------------------------------------------------------------------
+
+    def credentials_changed(self) -> None:
+        """This node has others now: close connections that would not be made any more.
+
+        The others stay as they are.
+        """
+        self._look_at_certificates([*self._links.values(), *self._greeting])
+
+    def _look_at_certificates(self, links: list[Link]) -> None:
+        if self._credentials is None or self._stopped:
+            return
+        for link in links[:RECHECKED_AT_ONCE]:
+            if not link.closed and isinstance(link.stream, TlsStream):
+                peer = link.peer or self._greeting.get(link)
+                try:
+                    self._credentials.accept(link.stream.certificate, peer=peer)
+                except Refused as refused:
+                    link.refuse(refused)
+        if rest := links[RECHECKED_AT_ONCE:]:
+            asyncio.get_running_loop().call_soon(self._look_at_certificates, rest)
 
     # --- what the owner asks for --------------------------------------------------------------
 
@@ -311,9 +403,12 @@ class PeerNetwork:
 
     def _look_around(self) -> None:
         loop = asyncio.get_running_loop()
-        now_s = loop.time()
+        now_s, unix_s = loop.time(), datetime.now(UTC).timestamp()
         for link in list(self._links.values()):
-            if not link.paused and now_s - link.heard_s > SILENT_AFTER_S:
+            identity = link.stream.identity
+            if identity is not None and unix_s > identity.not_after_s:
+                link.refuse(Refused(Reason.EXPIRED, f"the certificate of {identity} has expired"))
+            elif not link.paused and now_s - link.heard_s > SILENT_AFTER_S:
                 link.close(f"silent for {now_s - link.heard_s:.1f} s")
             elif now_s - link.spoke_s > PING_AFTER_S and not link.waiting:
                 link.send(Ping())
@@ -324,6 +419,15 @@ class PeerNetwork:
                 link.close(NO_HELLO)
         with suppress(RuntimeError):
             self._watch = loop.call_later(PING_AFTER_S / 4, self._look_around)
+
+
+def _not_its_certificate(link: Link, peer: PeerId) -> Refused | None:
+    if link.stream.identity is not None:
+        try:
+            link.stream.identity.require_member(peer)
+        except Refused as refused:
+            return refused
+    return None
 
 
 def _plain(host: str) -> str:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from shoal.adapters.peers.link import Link, PieceUpload
+from shoal.adapters.peers.stream import PlainStream, Stream
 from shoal.core.blob import KIB, BlobTag
 from shoal.core.wire.codec import FrameReader
 from shoal.core.wire.messages import Block, Have, Message
@@ -81,10 +82,16 @@ class Ear:
         self.lost.append(reason)
 
 
+async def stream_pair() -> tuple[Stream, Stream]:
+    """Return both ends of a connection. `test_link.py` has TLS in its place, too."""
+    one, other = tcp_pair()
+    return PlainStream(one), PlainStream(other)
+
+
 @asynccontextmanager
 async def two_links() -> AsyncIterator[tuple[Link, Ear, Link, Ear]]:
     """Connect two links."""
-    one, other = tcp_pair()
+    one, other = await stream_pair()
     one_ear, other_ear = Ear(), Ear()
     left = Link(one, one_ear, initiator=True, remote_host="127.0.0.1")
     right = Link(other, other_ear, initiator=False, remote_host="127.0.0.1")
@@ -101,7 +108,7 @@ async def link_and_stranger() -> AsyncIterator[tuple[Link, Ear, socket.socket]]:
     one, stranger = tcp_pair()
     stranger.settimeout(30.0)
     ear = Ear()
-    link = Link(one, ear, initiator=False, remote_host="127.0.0.1")
+    link = Link(PlainStream(one), ear, initiator=False, remote_host="127.0.0.1")
     try:
         yield link, ear, stranger
     finally:

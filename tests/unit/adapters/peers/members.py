@@ -2,13 +2,16 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
+from shoal.adapters.certificates.peer_credentials import PeerCredentials
 from shoal.adapters.peers.network import PeerNetwork
 from shoal.core.endpoint import Endpoint
 from shoal.core.peer import PeerId
+from shoal.core.trust.identity import Reason
 from shoal.core.wire.codec import FrameReader, encode
 from shoal.core.wire.messages import Block, Message
 from unit.adapters.peers.ends import have, until
@@ -27,10 +30,12 @@ class End:
 
     site: Site
     host: str
+    credentials: PeerCredentials | None = None
     network: PeerNetwork = field(init=False)
     listener: socket.socket = field(init=False)
     connected: list[PeerId] = field(default_factory=list)
     lost: list[tuple[PeerId, str, bool]] = field(default_factory=list)
+    refusals: list[Reason] = field(default_factory=list)
     refused_by: list[PeerId] = field(default_factory=list)
     said: list[tuple[PeerId, Message]] = field(default_factory=list)
     received: bytearray = field(default_factory=bytearray)
@@ -43,7 +48,11 @@ class End:
         me = PeerId(str(Endpoint(self.host, self.listener.getsockname()[1])))
         self.site.members.add(me)
         self.network = PeerNetwork(
-            me=me, owner=self, is_member=lambda peer: peer in self.site.members
+            me=me,
+            owner=self,
+            is_member=lambda peer: peer in self.site.members,
+            credentials=self.credentials,
+            count_refusal=self.refusals.append,
         )
         self.network.start([self.listener])
 
@@ -92,10 +101,12 @@ def _family(host: str) -> socket.AddressFamily:
 
 
 @asynccontextmanager
-async def ends(*hosts: str) -> AsyncIterator[list[End]]:
-    """Start a network for each host, all members of one site."""
+async def ends(
+    *hosts: str, credentials: Sequence[PeerCredentials | None] = ()
+) -> AsyncIterator[list[End]]:
+    """Start a network for each host, all members of one site; those without credentials in TCP."""
     site = Site()
-    made = [End(site, host) for host in hosts]
+    made = [End(site, host, shown) for host, shown in zip_longest(hosts, credentials)]
     try:
         yield made
     finally:

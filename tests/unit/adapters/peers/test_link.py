@@ -7,14 +7,18 @@ import struct
 
 import pytest
 
+from shoal.adapters.certificates.peer_credentials import PeerCredentials
 from shoal.adapters.peers import link as link_module
 from shoal.adapters.peers.link import TURN_BLOCKS, Link
+from shoal.adapters.peers.stream import PlainStream, Stream
 from shoal.core.blob import KIB, MIB
 from shoal.core.errors import PeerFault
 from shoal.core.peer import PeerId
 from shoal.core.wire.block_length import FIRST_BLOCK_BYTES, LEAST_BLOCK_BYTES, LONG_S
 from shoal.core.wire.codec import HEAD, MAX_BLOCK_BYTES, MAX_FRAME_BYTES, encode
 from shoal.core.wire.messages import Block, Hello, Message, Ping
+from unit.adapters.peers import ends
+from unit.adapters.peers.cluster import tls_pair
 from unit.adapters.peers.ends import (
     HASH,
     PIECE,
@@ -32,6 +36,24 @@ from unit.adapters.peers.ends import (
 
 BLOCK_NUMBER = 9  # of a Block on the wire
 
+over_both = pytest.mark.usefixtures("stream")
+
+
+@pytest.fixture(params=["tcp", "tls"])
+def stream(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    credentials: tuple[PeerCredentials, PeerCredentials],
+) -> None:
+    """Have links over plain TCP, and over TLS."""
+
+    async def stream_pair() -> tuple[Stream, Stream]:
+        one, other = tcp_pair()
+        return await tls_pair(one, other, credentials)
+
+    if request.param == "tls":
+        monkeypatch.setattr(ends, "stream_pair", stream_pair)
+
 
 def _head(length: int) -> bytes:
     """Return the head of a block that no link would send."""
@@ -39,6 +61,7 @@ def _head(length: int) -> bytes:
     return HEAD.pack(len(fields), BLOCK_NUMBER) + fields
 
 
+@over_both
 async def test_messages_arrive_both_ways_in_order() -> None:
     async with two_links() as (left, left_ear, right, right_ear):
         for n in range(500):
@@ -71,6 +94,7 @@ async def _hear(parts: list[bytes]) -> Ear:
         return ear
 
 
+@over_both
 @pytest.mark.parametrize("offset", [0, 12_345])
 async def test_a_piece_of_several_blocks_arrives_byte_for_byte(offset: int) -> None:
     outgoing = Outgoing(PIECE)
@@ -85,6 +109,7 @@ async def test_a_piece_of_several_blocks_arrives_byte_for_byte(offset: int) -> N
         assert blocks[0].length == FIRST_BLOCK_BYTES
 
 
+@over_both
 async def test_pieces_go_one_after_the_other() -> None:
     outgoing = [Outgoing(os.urandom(300 * KIB)) for _ in range(4)]
     async with two_links() as (left, _, _, right_ear):
@@ -96,6 +121,7 @@ async def test_pieces_go_one_after_the_other() -> None:
         assert [out.ended for out in outgoing] == [[True]] * 4
 
 
+@over_both
 async def test_blocks_grow_while_they_leave_quickly_and_none_crosses_the_longest() -> None:
     out = Outgoing(os.urandom(20 * MIB))
     async with two_links() as (left, _, _, right_ear):
@@ -152,6 +178,7 @@ async def _everything(stranger: socket.socket, link: Link) -> bytes:
     return bytes(stream)
 
 
+@over_both
 async def test_two_ends_that_send_much_to_each_other_do_not_wait_for_each_other() -> None:
     left_out, right_out = Outgoing(os.urandom(6 * MIB)), Outgoing(os.urandom(6 * MIB))
     async with two_links() as (left, left_ear, right, right_ear):
@@ -163,6 +190,7 @@ async def test_two_ends_that_send_much_to_each_other_do_not_wait_for_each_other(
         assert right_ear.pieces[0] == left_out.data
 
 
+@over_both
 async def test_reading_stops_while_there_is_no_room_and_goes_on_when_there_is() -> None:
     out = Outgoing(os.urandom(8 * MIB))
     async with two_links() as (left, _, right, right_ear):
@@ -187,6 +215,7 @@ async def test_reading_stops_while_there_is_no_room_and_goes_on_when_there_is() 
         assert not right.paused
 
 
+@over_both
 async def test_resuming_what_was_not_paused_does_nothing() -> None:
     async with two_links() as (left, _, right, right_ear):
         right.resume_reading()
@@ -197,6 +226,7 @@ async def test_resuming_what_was_not_paused_does_nothing() -> None:
         assert right_ear.lost == ["enough"]
 
 
+@over_both
 async def test_a_paused_link_may_be_closed() -> None:
     async with two_links() as (left, _, right, right_ear):
         right_ear.has_room = False
@@ -233,6 +263,7 @@ async def test_what_is_no_message_closes_the_connection_and_says_why(
         assert reason in ear.lost[0]
 
 
+@over_both
 async def test_a_block_that_makes_no_sense_to_its_owner_closes_the_connection() -> None:
     def refuse(link: Link, block: Block) -> None:
         raise PeerFault("nobody asked for it")
@@ -245,6 +276,7 @@ async def test_a_block_that_makes_no_sense_to_its_owner_closes_the_connection() 
         assert right_ear.pieces == {}
 
 
+@over_both
 async def test_a_block_that_makes_no_sense_after_a_pause_closes_the_connection() -> None:
     def refuse(link: Link, block: Block) -> None:
         raise PeerFault("too late")
@@ -294,6 +326,7 @@ async def test_pieces_that_were_not_sent_are_told_when_the_peer_goes() -> None:
         assert [out.ended for out in outgoing] == [[False]] * 3
 
 
+@over_both
 async def test_a_closed_link_takes_nothing_and_holds_nothing() -> None:
     out = Outgoing(PIECE)
     async with two_links() as (left, left_ear, _, right_ear):
@@ -306,6 +339,7 @@ async def test_a_closed_link_takes_nothing_and_holds_nothing() -> None:
         await until(lambda: right_ear.lost == ["the peer closed the connection"])
 
 
+@over_both
 async def test_closing_with_a_turn_ahead_is_no_error() -> None:
     out = Outgoing(PIECE)
     async with two_links() as (left, _, _, _):
@@ -316,6 +350,7 @@ async def test_closing_with_a_turn_ahead_is_no_error() -> None:
         assert out.ended == [False]
 
 
+@over_both
 async def test_a_file_that_is_shorter_than_its_piece_ends_the_connection() -> None:
     out = Outgoing(bytes(10))
     async with two_links() as (left, left_ear, _, _):
@@ -328,7 +363,7 @@ async def test_a_file_that_is_shorter_than_its_piece_ends_the_connection() -> No
 async def test_sending_to_a_peer_that_reset_the_connection_only_loses_the_link() -> None:
     one, other = tcp_pair()
     ear = Ear()
-    link = Link(one, ear, initiator=True, remote_host="127.0.0.1")
+    link = Link(PlainStream(one), ear, initiator=True, remote_host="127.0.0.1")
     other.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     other.close()  # resets
     out = Outgoing(PIECE)
@@ -341,6 +376,7 @@ async def test_sending_to_a_peer_that_reset_the_connection_only_loses_the_link()
     assert out.ended == [False]
 
 
+@over_both
 async def test_an_owner_may_close_the_link_when_a_piece_is_sent() -> None:
     async with two_links() as (left, left_ear, _, right_ear):
         out, next_out = Outgoing(PIECE), Outgoing(PIECE)

@@ -86,7 +86,6 @@ STRANGER = PeerId("127.0.0.3:1")
         ({STRANGER}, have(1), "spoke before its Hello"),
         ({STRANGER}, Block(TAG, 0, 0, 1, HASH), "sent a piece before its Hello"),
         (set(), b"GET / HTTP/1.1\r\n\r\n", "broke the protocol: frame of"),
-        (set(), b"\x16\x03\x01\x02\x00\x01\x00\x01", "broke the protocol: frame of"),  # TLS
         (set(), HEAD.pack(0, 200), "broke the protocol: unknown message type 200"),
     ],
     ids=[
@@ -99,7 +98,6 @@ STRANGER = PeerId("127.0.0.3:1")
         "have",
         "block",
         "http",
-        "tls",
         "type",
     ],
 )
