@@ -21,6 +21,7 @@ from shoal.testing.bed.processes import BedError
 from shoal.testing.bed.record import Guard, Record
 from shoal.testing.bed.registry import Registry
 from shoal.testing.bed.traffic import Door
+from shoal.testing.cluster import Cluster, settings_of
 
 
 class Bed:
@@ -35,6 +36,7 @@ class Bed:
         sites: Sequence[Site] | None = None,
         keep: bool = False,
         label: str = "",
+        tls: bool = False,
     ) -> None:
         """Describe the bed; `start` or `with` builds it.
 
@@ -45,7 +47,10 @@ class Bed:
             sites: groups of nodes behind uplinks, instead of `nodes` and `rate`.
             keep: leave the folder with all logs when the bed is taken down.
             label: goes into the record, for who looks for beds of a kind.
+            tls: give each node a certificate; without, agents have peer.plaintext. May be changed
+                before agents are started.
         """
+        self.tls = tls
         self._sites = tuple(sites) if sites is not None else (Site(nodes, rate),)
         self._registry_rate = registry_rate if registry_rate is not None else rate
         self._keep = keep
@@ -55,6 +60,7 @@ class Bed:
         self._nodes: list[Node] = []
         self._registry: Registry | None = None
         self._network: Network | None = None
+        self._cluster: Cluster | None = None
 
     @property
     def nodes(self) -> list[Node]:
@@ -159,6 +165,7 @@ class Bed:
                 self._guard.dismiss()
                 self._guard = None
             self._nodes, self._registry, self._network = [], None, None
+            self._cluster = None
 
     def agent_settings(
         self, node: Node, changes: Mapping[str, Any] | None = None
@@ -171,7 +178,7 @@ class Bed:
         """
         site = [other for other in self._nodes if other.site == node.site]
         settings: dict[str, Any] = {
-            "peer": {"address": node.host.ipv4},
+            "peer": self._peer_settings(node),
             "store": {"path": str(node.folder / "agent" / "store")},
             "registries": [
                 {"name": self.registry.address(door), "plain_http": True} for door in ALL_DOORS
@@ -182,6 +189,18 @@ class Bed:
             },
         }
         return _merged(settings, changes or {})
+
+    def _peer_settings(self, node: Node) -> dict[str, Any]:
+        shown = {"tls": self._certificate(node)} if self.tls else {"plaintext": True}
+        return {"address": node.host.ipv4, **shown}
+
+    def _certificate(self, node: Node) -> dict[str, str]:
+        """Return where `node` has its certificate, which it gets the first time."""
+        if self._cluster is None:
+            self._cluster = Cluster(self.folder / "certificates", name="bed")
+        addresses = (node.host.ipv4, node.host.ipv6)
+        files = self._cluster.files(node.name) or self._cluster.issue(node.name, addresses)
+        return settings_of(files)
 
     def start_agents(
         self,

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 
 from shoal.adapters.certificates.peer_credentials import PeerCredentials
-from unit.adapters.peers.cluster import Cluster
+from unit.adapters.peers.cluster import Nodes
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Nodes:
     """A cluster; what a test revokes there is unknown in the next."""
-    return Cluster(tmp_path_factory.mktemp("cluster"))
+    return Nodes(tmp_path_factory.mktemp("cluster"))
 
 
 @pytest.fixture(scope="session")
-def credentials(cluster: Cluster) -> tuple[PeerCredentials, PeerCredentials]:
+def credentials(cluster: Nodes) -> tuple[PeerCredentials, PeerCredentials]:
     """Those of two nodes, which no test changes."""
     return cluster.node(), cluster.node()
 

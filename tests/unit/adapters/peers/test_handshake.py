@@ -16,7 +16,7 @@ from shoal.adapters.peers.tls_stream import TlsStream
 from shoal.core.errors import PeerFault
 from shoal.core.peer import PeerId
 from shoal.core.trust.identity import Reason, Refused
-from unit.adapters.peers.cluster import Cluster
+from unit.adapters.peers.cluster import Nodes
 from unit.adapters.peers.ends import tcp_pair
 
 Pair = tuple[PeerCredentials, PeerCredentials]
@@ -95,9 +95,9 @@ async def test_a_session_cannot_be_taken_up_again_without_showing_a_certificate(
 
 
 async def test_another_clusters_certificate_is_refused_and_both_ends_know_why(
-    tmp_path: Path, cluster: Cluster
+    tmp_path: Path, cluster: Nodes
 ) -> None:
-    other_cluster = Cluster(tmp_path, "other")
+    other_cluster = Nodes(tmp_path, "other")
     one, other = await _shake(other_cluster.node(), cluster.node())
     assert _reason(one) is Reason.OTHER_CLUSTER
     assert "authority" in str(one)
@@ -105,13 +105,14 @@ async def test_another_clusters_certificate_is_refused_and_both_ends_know_why(
 
 
 async def test_a_client_of_another_cluster_hears_that_it_is_not_trusted(
-    tmp_path: Path, cluster: Cluster
+    tmp_path: Path, cluster: Nodes
 ) -> None:
     """It trusts this cluster, but shows what the other one has signed."""
-    stranger = Cluster(tmp_path, "other").node()
+    stranger = Nodes(tmp_path, "other").node()
     stranger.current.client_context.load_verify_locations(
         cadata=(
-            cluster.authority.certificate.pem + cluster.authority.revocation_list({}).pem
+            cluster.cluster.authority.certificate.pem
+            + cluster.cluster.authority.revocation_list({}).pem
         ).decode()
     )
     stranger.current.client_context.verify_flags &= ~ssl.VERIFY_CRL_CHECK_LEAF
@@ -129,7 +130,7 @@ async def test_a_client_of_another_cluster_hears_that_it_is_not_trusted(
     tls.close()
 
 
-async def test_an_expired_certificate_is_refused_whoever_shows_it(cluster: Cluster) -> None:
+async def test_an_expired_certificate_is_refused_whoever_shows_it(cluster: Nodes) -> None:
     one, other = await _shake(cluster.expired(), cluster.node())
     assert _reason(other) is Reason.EXPIRED
     assert _reason(one) is Reason.REFUSED_BY_PEER
@@ -139,9 +140,9 @@ async def test_an_expired_certificate_is_refused_whoever_shows_it(cluster: Clust
     assert _reason(other) is Reason.REFUSED_BY_PEER
 
 
-async def test_a_revoked_certificate_is_refused_whoever_shows_it(cluster: Cluster) -> None:
+async def test_a_revoked_certificate_is_refused_whoever_shows_it(cluster: Nodes) -> None:
     good, bad = cluster.node(), cluster.node()
-    cluster.revoke(good, bad.current.certificate)
+    cluster.revoke(bad, told=good)
     one, other = await _shake(bad, good)
     assert _reason(other) is Reason.REVOKED
     assert _reason(one) is Reason.REFUSED_BY_PEER
@@ -152,7 +153,7 @@ async def test_a_revoked_certificate_is_refused_whoever_shows_it(cluster: Cluste
 
 
 async def test_a_member_that_answers_with_anothers_certificate_is_refused(
-    cluster: Cluster,
+    cluster: Nodes,
 ) -> None:
     one, other = await _shake(cluster.node(), cluster.node("127.0.0.9"))
     assert _reason(one) is Reason.NOT_THE_MEMBER
@@ -160,7 +161,7 @@ async def test_a_member_that_answers_with_anothers_certificate_is_refused(
     assert isinstance(other, PeerFault)
 
 
-async def test_who_shows_no_certificate_is_refused(cluster: Cluster) -> None:
+async def test_who_shows_no_certificate_is_refused(cluster: Nodes) -> None:
     server = cluster.node()
     bare = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     bare.check_hostname, bare.verify_mode = False, ssl.CERT_NONE
@@ -171,7 +172,7 @@ async def test_who_shows_no_certificate_is_refused(cluster: Cluster) -> None:
     tls.close()
 
 
-async def test_a_program_of_the_cluster_that_is_no_agent_is_refused(cluster: Cluster) -> None:
+async def test_a_program_of_the_cluster_that_is_no_agent_is_refused(cluster: Nodes) -> None:
     one, other = await _shake(cluster.node(alpn=()), cluster.node())
     assert "shoal/1" in str(one)
     assert isinstance(other, PeerFault)
@@ -179,7 +180,7 @@ async def test_a_program_of_the_cluster_that_is_no_agent_is_refused(cluster: Clu
     assert "shoal/1" in str(one) + str(other)
 
 
-async def test_older_tls_is_refused(cluster: Cluster) -> None:
+async def test_older_tls_is_refused(cluster: Nodes) -> None:
     old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
     old.maximum_version = ssl.TLSVersion.TLSv1_2

@@ -12,7 +12,7 @@ from shoal.adapters.peers import handshake as handshake_module
 from shoal.core.endpoint import Endpoint
 from shoal.core.peer import PeerId
 from shoal.core.trust.identity import Reason
-from unit.adapters.peers.cluster import Cluster
+from unit.adapters.peers.cluster import Nodes
 from unit.adapters.peers.ends import PIECE, Outgoing, have, until
 from unit.adapters.peers.members import End, connect, ends
 
@@ -63,9 +63,9 @@ async def test_peers_that_dial_each_other_at_once_keep_one_connection(credential
 
 
 async def test_a_node_of_another_cluster_is_refused(
-    cluster: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    cluster: Nodes, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    stranger = Cluster(tmp_path, "other").node()
+    stranger = Nodes(tmp_path, "other").node()
     async with ends(ONE, OTHER, credentials=(stranger, cluster.node())) as (one, other):
         reason = await _refused(one, other)
         assert "authority" in reason
@@ -76,7 +76,7 @@ async def test_a_node_of_another_cluster_is_refused(
 
 
 async def test_an_expired_certificate_is_refused_and_both_ends_say_so(
-    cluster: Cluster, caplog: pytest.LogCaptureFixture
+    cluster: Nodes, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with ends(ONE, OTHER, credentials=(cluster.expired(), cluster.node())) as (one, other):
         assert "expired" in await _refused(one, other)
@@ -86,7 +86,7 @@ async def test_an_expired_certificate_is_refused_and_both_ends_say_so(
 
 
 async def test_a_node_that_calls_itself_by_anothers_address_is_refused(
-    cluster: Cluster, caplog: pytest.LogCaptureFixture
+    cluster: Nodes, caplog: pytest.LogCaptureFixture
 ) -> None:
     shown = (cluster.node("127.0.0.9"), cluster.node())
     async with ends(ONE, OTHER, credentials=shown) as (one, other):
@@ -99,7 +99,7 @@ async def test_a_node_that_calls_itself_by_anothers_address_is_refused(
 
 
 async def test_a_member_that_answers_with_anothers_certificate_is_refused(
-    cluster: Cluster, caplog: pytest.LogCaptureFixture
+    cluster: Nodes, caplog: pytest.LogCaptureFixture
 ) -> None:
     shown = (cluster.node(), cluster.node("127.0.0.9"))
     async with ends(ONE, OTHER, credentials=shown) as (one, other):
@@ -111,7 +111,7 @@ async def test_a_member_that_answers_with_anothers_certificate_is_refused(
 
 @pytest.mark.parametrize("tls_dials", [True, False])
 async def test_nobody_falls_back_to_plain_tcp_and_both_ends_say_why(
-    tls_dials: bool, cluster: Cluster, caplog: pytest.LogCaptureFixture
+    tls_dials: bool, cluster: Nodes, caplog: pytest.LogCaptureFixture
 ) -> None:
     node = cluster.node()
     shown = (node, None) if tls_dials else (None, node)
@@ -136,7 +136,7 @@ async def test_a_member_that_is_unknown_there_is_dropped_without_a_fault(
 
 
 async def test_new_credentials_leave_connections_and_close_what_was_revoked(
-    cluster: Cluster,
+    cluster: Nodes,
 ) -> None:
     good, renewed, bad = cluster.node(), cluster.node(), cluster.node()
     hosts = (ONE, OTHER, "127.0.0.4")
@@ -146,7 +146,7 @@ async def test_new_credentials_leave_connections_and_close_what_was_revoked(
         one.network.connect(third.me)
         await until(lambda: bool(third.connected))
         kept = one.network.link(other.me)
-        cluster.revoke(good, bad.current.certificate)
+        cluster.revoke(bad, told=good)
         await until(lambda: bool(one.lost and third.lost))
         assert one.network.link(other.me) is kept
         assert kept is not None
@@ -172,7 +172,7 @@ async def test_a_connection_ends_with_the_certificate_it_was_made_by(credentials
 
 
 async def test_handshakes_under_way_end_with_the_network_and_count_as_connections(
-    cluster: Cluster,
+    cluster: Nodes,
 ) -> None:
     async with ends(ONE, credentials=(cluster.node(),)) as (one,):
         at = Endpoint.parse(one.me)
@@ -191,7 +191,7 @@ def _knock(at: Endpoint) -> socket.socket:
 
 
 async def test_a_member_that_never_finishes_its_handshake_is_lost(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    cluster: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handshake_module, "DIAL_HANDSHAKE_TIMEOUT_S", 0.1)
     with socket.create_server((OTHER, 0)) as silent:
