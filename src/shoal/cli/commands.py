@@ -15,6 +15,8 @@ _ELSEWHERE = {
     "pull": ("shoal.cli.pull", "pull_command"),
     "containerd": ("shoal.cli.containerd", "containerd_app"),
     "console": ("shoal.cli.console", "console_app"),
+    "doctor": ("shoal.cli.doctor", "doctor_command"),
+    "policy": ("shoal.cli.policy", "policy_app"),
     "setup": ("shoal.cli.setup", "setup_app"),
     "sim": ("shoal.cli.sim", "sim_command"),
 }

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from shoal.adapters.cloud import metadata, sdk
-from shoal.adapters.cloud.credentials import Refresher
+from shoal.adapters.cloud.credentials import Refresher, Source
 from shoal.adapters.cloud.registry import RegistryApi
 from shoal.adapters.cloud.settings import CloudSettings
 from shoal.adapters.cloud.sources import source_of
@@ -64,16 +64,18 @@ class AcrLookup:
         self,
         settings: CloudSettings,
         *,
+        source: Source | None = None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """Prepare; nothing is asked yet.
 
         Args:
             settings: how to ask.
+            source: where credentials come from; None: where the settings' method says.
             pause: waits for so many seconds before a throttled call is made again.
         """
         self._given = settings
-        self._refresher = Refresher(source_of(settings))
+        self._refresher = Refresher(source or source_of(settings))
         self._pause = pause
         self._known: tuple[CloudSettings, Attempt] | None = None
 

@@ -20,6 +20,8 @@ from shoal.core.iam.trust import Caller, may_assume
 
 __all__ = [
     "AUDIENCE",
+    "EDITION_ACTION",
+    "NEEDED_ACTIONS",
     "assume_document",
     "lacking_permissions",
     "lacking_trust",
