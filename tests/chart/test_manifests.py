@@ -26,6 +26,8 @@ from chart.rendering import (
     pod_specs,
 )
 from shoal.agent.settings import AgentSettings
+from shoal.agent.settings_keys import all_keys
+from shoal.setup.node.told import runtime_place
 from shoal.testing.chart_tools import ChartTools, KubernetesSchemas
 
 Rendered = Mapping[str, list[Manifest]]
@@ -250,6 +252,29 @@ def test_the_agents_settings_are_ones_that_the_agent_takes(helm: Helm) -> None:
     assert settings.log.level == "debug"
     assert str(settings.store.path) == "/data/shoal"
     assert setup["method"] == "none"
+
+
+def test_the_agents_variables_are_settings_and_the_others_what_the_commands_read(
+    rendered: Rendered,
+) -> None:
+    manifests = rendered["rrsa, everything"]
+    spec = pod_specs(manifests)[f"DaemonSet {NAME}"]
+    known = {key.variable for key in all_keys().values()}
+    for container in (c for spec in pod_specs(manifests).values() for c in _containers(spec)):
+        given = {it["name"] for it in container["env"] if it["name"].startswith("SHOAL_")}
+        if container["name"] == "agent":
+            assert given <= known
+            assert {"SHOAL_PEER__ADDRESS", "SHOAL_MEMBERSHIP__NODE"} <= given
+        else:
+            assert {name for name in given if not name.startswith("SHOAL_SETUP_")} == set()
+    (installer,) = (c for c in spec["containers"] if c["name"] == "installer")
+    environment = {it["name"]: it.get("value", "x") for it in installer["env"]}
+    place = runtime_place(environment)
+    assert place.may_restart
+    # At the node's own path, since paths of files are written into files there.
+    (mount,) = (m for m in installer["volumeMounts"] if m["name"] == "runtime")
+    (volume,) = (v for v in spec["volumes"] if v["name"] == "runtime")
+    assert mount["mountPath"] == volume["hostPath"]["path"] == str(place.folder)
 
 
 def test_no_throttle_means_no_limit(helm: Helm) -> None:

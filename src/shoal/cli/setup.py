@@ -5,9 +5,10 @@ They take no arguments: what they are told is in files and variables that the ch
 
 import typer
 
-from shoal.cli.setup_node import install
+from shoal.cli.setup_node import install, prepare
 
 setup_app = typer.Typer(
     help="What the Helm chart's containers run; not meant for people.", no_args_is_help=True
 )
+setup_app.command()(prepare)
 setup_app.command()(install)

@@ -1,7 +1,42 @@
 """`shoal setup prepare|install|farewell`: what runs on each node."""
 
 import signal
+from pathlib import Path
 from threading import Event
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from shoal.setup.node.identity import Identity
+
+STORE = Path("/var/lib/shoal")  # where the chart mounts the node's store
+AGENT_USER = 65532  # that the chart's agent runs as
+_TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
+
+
+def prepare() -> None:
+    """Make the store's folder the agent's, and have a certificate for this node.
+
+    The key is made here and never leaves. Ends at once where the certificate is
+    still good and the controller away; without one it waits for the controller.
+
+    Exit codes:
+    0 the agent can start;
+    1 the store's folder cannot be changed;
+    75 ended by SIGTERM before there was a certificate;
+    78 a variable is missing.
+    """
+    from shoal.adapters.telemetry.logs import logs_to
+    from shoal.setup.node.prepare import give_store, see_to_certificate
+
+    identity = _identity()
+    stop = until_terminated()
+    with logs_to(2, level="info", format_="json"):
+        give_store(STORE, user=AGENT_USER, group=AGENT_USER)
+        see_to_certificate(identity, stop=stop)
+    if not identity.is_good:
+        raise typer.Exit(_TRY_AGAIN)
 
 
 def install() -> None:
@@ -16,17 +51,36 @@ def install() -> None:
     78 a variable is missing.
     """
     from shoal.adapters.telemetry.logs import logs_to
-    from shoal.setup.node.controller import Controller
+    from shoal.setup.node.identity import Renewing
     from shoal.setup.node.install import Reporting, keep_installed
     from shoal.setup.node.installer import Installer
     from shoal.setup.node.runtimes import runtime_at
-    from shoal.setup.node.told import AGENT_SETTINGS_PATH, read_agent, runtime_place, variable
+    from shoal.setup.node.told import AGENT_SETTINGS_PATH, read_agent, runtime_place
 
-    installer = Installer(runtime_at(runtime_place()), read=read_agent)
-    controller = Controller(namespace=variable("NAMESPACE"))
-    reporting = Reporting(controller, installer.know_runtime)
+    installer = Installer(runtime_at(runtime_place()), read=read_agent, agent_user=AGENT_USER)
+    identity = _identity()
+    reporting = Reporting(identity.controller, installer.know_runtime)
     with logs_to(2, level="info", format_="json"):
-        keep_installed(installer, reporting, settings=AGENT_SETTINGS_PATH, stop=until_terminated())
+        keep_installed(
+            installer,
+            reporting,
+            settings=AGENT_SETTINGS_PATH,
+            stop=until_terminated(),
+            also=Renewing(identity).look,
+        )
+
+
+def _identity() -> "Identity":
+    from shoal.setup.node.controller import Controller
+    from shoal.setup.node.identity import Identity
+    from shoal.setup.node.told import variable
+
+    return Identity(
+        STORE / "identity",
+        Controller(namespace=variable("NAMESPACE")),
+        address=variable("HOST_IP"),
+        owner=(AGENT_USER, AGENT_USER),
+    )
 
 
 def until_terminated() -> Event:

@@ -1,7 +1,6 @@
 """`shoal setup install`: looks after a node's runtime for as long as the pod runs."""
 
 import logging
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from pathlib import Path
 from threading import Event
 
 from shoal.adapters.mounts.state import Changes
+from shoal.setup.node.backoff import Backoff
 from shoal.setup.node.controller import Condition, Controller, ControllerError
 from shoal.setup.node.installer import Installer
 
@@ -21,8 +21,6 @@ SETTLED_INTERVAL_S = 60.0
 TICK_S = 1.0
 # A report is made again, so that a Node that was deleted and made anew has its condition.
 REPORT_INTERVAL_S = 600.0
-_FIRST_RETRY_S = 5.0
-_LONGEST_RETRY_S = 300.0
 
 
 @dataclass(slots=True)
@@ -32,11 +30,10 @@ class Reporting:
     controller: Controller
     know_runtime: Callable[[str], None]
     now: Callable[[], float] = time.monotonic
-    jitter: Callable[[], float] = random.random
+    backoff: Backoff = field(default_factory=Backoff)
     _told: Condition | None = None
     _due_s: float = 0.0
-    _failures: int = 0
-    _seen: Condition | None = field(default=None)
+    _seen: Condition | None = None
 
     def tell(self, condition: Condition) -> None:
         """Tell the node's state, if it has changed or was not told for long."""
@@ -46,21 +43,17 @@ class Reporting:
             _log.log(
                 level, "node_state", extra={"reason": condition.reason, "found": condition.message}
             )
-        is_news = condition != self._told and self._failures == 0
+        is_news = condition != self._told and not self.backoff.failures
         if not is_news and self.now() < self._due_s:
             return
         try:
             version = self.controller.report(condition)
         except ControllerError as exc:
-            if self._failures == 0:
+            if not self.backoff.failures:
                 _log.warning("not_reported", extra={"error": str(exc)})
-            self._failures += 1
-            pause_s = min(_FIRST_RETRY_S * 2 ** (self._failures - 1), _LONGEST_RETRY_S)
-            # Half to whole: nodes whose controller was away must not come back as one.
-            pause_s *= 0.5 + self.jitter() / 2
-            self._due_s = self.now() + max(pause_s, exc.retry_after_s)
+            self._due_s = self.now() + self.backoff.failed(exc.retry_after_s)
             return
-        self._failures = 0
+        self.backoff.succeeded()
         self._told = condition
         self._due_s = self.now() + REPORT_INTERVAL_S
         self.know_runtime(version)

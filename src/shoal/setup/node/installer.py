@@ -14,7 +14,6 @@ from shoal.setup.node.told import AgentTold
 
 _log = logging.getLogger("shoal.setup")
 
-AGENT_USER = 65532  # as the chart has it
 # The supervisor replaces an agent that is silent for 3 s; at two seconds a look this is well after.
 SILENT_LOOKS = 5
 _MAX_MESSAGE_CHARS = 1024
@@ -31,7 +30,7 @@ class Installer:
         read: Callable[[], AgentTold],
         probe: Callable[[str], FrontAnswer] = probe_front,
         listening: Callable[[int], frozenset[int]] = listeners,
-        agent_user: int = AGENT_USER,
+        agent_user: int,
     ) -> None:
         """Know the parts.
 

@@ -8,9 +8,10 @@ from shoal.adapters.runtime.containerd_check import Finding
 from shoal.adapters.runtime.front_probe import FrontAnswer
 from shoal.adapters.runtime.registry_name import RegistryName
 from shoal.core.errors import SettingsError
-from shoal.setup.node.installer import AGENT_USER, SILENT_LOOKS, Installer
+from shoal.setup.node.installer import SILENT_LOOKS, Installer
 from shoal.setup.node.told import AgentTold, ServedName
 
+AGENT_USER = 65532
 TOLD = AgentTold(
     65001,
     (ServedName(RegistryName("docker.io")),),
@@ -54,6 +55,7 @@ class World:
             read=self._read,
             probe=lambda _url: self.answer,
             listening=lambda port: frozenset(self.users.get(port, ())),
+            agent_user=AGENT_USER,
         )
 
     def _read(self) -> AgentTold:
