@@ -32,6 +32,9 @@ from shoal.agent.exporter import Exporter
 from shoal.agent.front.credential_key import load_or_make_key
 from shoal.agent.front.limits import FrontLimits
 from shoal.agent.front.listening import listen
+from shoal.agent.front.memory import Memory
+from shoal.agent.front.memory_file import load
+from shoal.agent.front.memory_keeper import MemoryKeeper
 from shoal.agent.front.server import Front
 from shoal.agent.front.target import ServedRegistry
 from shoal.agent.health import Health, health_routes
@@ -52,7 +55,6 @@ from shoal.core.errors import SettingsError
 from shoal.core.peer import PeerId
 from shoal.core.swarm import events as on
 from shoal.core.swarm.policy import DEFAULT
-from shoal.core.trust.access import AccessTable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,6 +100,10 @@ class Agent:
             content = ContainerdContent(settings.containerd.content_dir)
             self.store = WithContainerd(self.disk, content)
         self.key = load_or_make_key(settings.store.path / "credential.key")
+        self.memory = Memory.lasting(
+            trusted_for_s=settings.access.ttl_s, grace_s=settings.access.outage_grace_s
+        )
+        load(settings.store.path / "access.json", self.memory)
         self.holdings = Holdings(self.store, settings.store.path / "pulls.jsonl")
         self.known = self.holdings.load()
         self.members_known = False
@@ -199,15 +205,16 @@ class Agent:
                 self.tasks.start(scrubbing, name="scrub")
             self.tasks.start(self._members_in_time(), name="membership patience")
             self.tasks.start(_every(SWEEP_INTERVAL_S, transfers.sweep), name="sweep")
+            keeper = MemoryKeeper(settings.store.path / "access.json", self.memory, workers=workers)
+            stack.push_async_callback(keeper.save)
+            self.tasks.start(keeper.run(), name="access memory")
             stack.push_async_callback(self.tasks.end)
             front = Front(
                 settings.front,
                 _served(settings),
                 origin,
                 transfers,
-                access=AccessTable(
-                    trusted_for_s=settings.access.ttl_s, grace_s=settings.access.outage_grace_s
-                ),
+                memory=self.memory,
                 credential_key=self.key,
                 sources=transfers.sources,
                 health=health_routes(status),

@@ -355,9 +355,13 @@ class EmbeddedRegistry:
         if fault is not None and fault.is_early:
             return await self._meet_early(request, fault)
         authorization = request.headers.get("Authorization")
-        if request.method == "POST":  # OAuth2, with an identity token
+        if request.method == "POST":  # OAuth2, with an identity token, or containerd's password
             form = parse_qs(await request.text())
-            account = self.auth.account_of_identity_token(form.get("refresh_token", [""])[0])
+            if form.get("grant_type") == ["password"]:
+                name, password = (form.get(key, [""])[0] for key in ("username", "password"))
+                account = self.auth.account_of_login(name, password)
+            else:
+                account = self.auth.account_of_identity_token(form.get("refresh_token", [""])[0])
             scopes = " ".join(form.get("scope", [])).split()
             is_refused = account is None
         else:

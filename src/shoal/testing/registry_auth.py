@@ -87,6 +87,10 @@ class RegistryAuth:
         except (binascii.Error, UnicodeDecodeError):
             return None
         user, _, password = text.partition(":")
+        return self.account_of_login(user, password)
+
+    def account_of_login(self, user: str, password: str) -> Account | None:
+        """Return the account that this name and password are right for, or None."""
         account = self.accounts.get(user)
         return account if account is not None and account.password == password else None
 

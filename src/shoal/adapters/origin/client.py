@@ -20,6 +20,7 @@ from shoal.adapters.origin.known import KnownRegistries
 from shoal.adapters.origin.left_alone import LeftAlone
 from shoal.adapters.origin.pace import Pace
 from shoal.adapters.origin.signed_urls import SignedUrls, lifetime_s
+from shoal.adapters.origin.targets import check_listed_realm
 from shoal.core.blob import BlobSpec, ContentKind
 from shoal.core.errors import BadInput, OriginError, OriginLied
 from shoal.core.oci.manifests import ACCEPT_MANIFESTS, MAX_MANIFEST_BYTES
@@ -203,13 +204,24 @@ class OriginClient:
         *,
         headers: Mapping[str, str],
         body: bytes | None = None,
+        only_listed: bool = False,
     ) -> OriginAnswer:
         """Ask a token realm that this registry named in a challenge; no redirect is followed.
 
         The Authorization in `headers` goes to the realm. The realm must be https unless the
         registry is plain HTTP, and its address allowed as a redirect's must be.
 
+        Args:
+            registry: which named it.
+            method: GET or POST.
+            url: the realm, with the query.
+            headers: sent as they are.
+            body: of a POST.
+            only_listed: the credential is this node's own: only the registry's own host and its
+                `realm_hosts` may have it.
+
         Raises:
+            OriginDenied: the realm is not listed.
             OriginError: as `ask`.
         """
         connections = self._connections_of(registry)
@@ -217,6 +229,8 @@ class OriginClient:
             realm = URL(url, encoded=True)
         except ValueError as exc:
             raise OriginError(f"{registry.name}: token realm is not a URL") from exc
+        if only_listed:
+            check_listed_realm(registry, realm)
         what = f"{registry.name}: {method} token realm {realm.raw_host}"
         opening = connections.ask_realm(method, realm, headers=headers, body=body, what=what)
         async with await opening as opened:

@@ -14,13 +14,16 @@ from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 from shoal.adapters.origin.config import RegistryConfig
-from shoal.core.errors import OriginError
+from shoal.core.errors import OriginDenied, OriginError
+from shoal.core.reference import DOCKER_HUB
 
 MAX_REDIRECTS = 5  # a registry needs one, to its storage; curl and Go stop at 50 and 10
 
 # Metadata services outside the link-local ranges. Source: AWS "Instance Metadata Service" (IPv6),
 # Alibaba Cloud "View instance metadata".
 _METADATA = frozenset({ip_address("fd00:ec2::254"), ip_address("100.100.100.200")})
+# Source: the challenge of registry-1.docker.io.
+DOCKER_HUB_REALM = "auth.docker.io"
 # RFC 6052 2.1 and RFC 3056: IPv6 addresses that carry an IPv4 address to which they are translated.
 _NAT64 = IPv6Network("64:ff9b::/96")
 
@@ -69,6 +72,28 @@ def is_exempt(registry: RegistryConfig, host: str, port: int) -> bool:
     bracketed = f"[{name}]" if ":" in name else name
     allowed = {entry.lower() for entry in registry.redirect_hosts}
     return not allowed.isdisjoint({name, bracketed, f"{bracketed}:{port}"})
+
+
+def check_listed_realm(registry: RegistryConfig, url: URL) -> None:
+    """Refuse to show this node's own credential to a realm that nobody has listed.
+
+    A registry that was taken over could name any realm, and collect passwords so.
+
+    Raises:
+        OriginDenied: neither the registry's own host nor one of its `realm_hosts`.
+    """
+    host = (url.raw_host or "").rstrip(".").lower()
+    bracketed = f"[{host}]" if ":" in host else host
+    own = (URL(registry.url).raw_host or "").rstrip(".").lower()
+    listed = {entry.lower() for entry in registry.realm_hosts}
+    if registry.name == DOCKER_HUB:
+        listed.add(DOCKER_HUB_REALM)
+    if host and (host == own or not listed.isdisjoint({bracketed, f"{bracketed}:{url.port}"})):
+        return
+    raise OriginDenied(
+        f"{registry.name}: the token realm at {bracketed[:255]} is not shown this node's "
+        "credential; if it is the registry's, add it to realm_hosts"
+    )
 
 
 def check_target(

@@ -43,6 +43,7 @@ class Cause(StrEnum):
 
     BAD_REQUEST = "bad-request"
     BROWSER = "browser"
+    BUSY = "busy"
     CLIENT_LEFT = "client-left"
     CLIENT_STALLED = "client-stalled"
     CONNECTION_LIMIT = "connection-limit"
@@ -56,6 +57,7 @@ class Cause(StrEnum):
     RANGE = "range"
     REGISTRY_UNAVAILABLE = "registry-unavailable"
     TLS = "tls"
+    TOKEN = "token"  # noqa: S105 - a word
     TRANSFER_FAILED = "transfer-failed"
     UNKNOWN_REGISTRY = "unknown-registry"
 
@@ -77,6 +79,7 @@ class Refusal(ShoalError):
         code: Code = Code.UNAVAILABLE,
         headers: Mapping[str, str] | None = None,
         closes: bool = False,
+        is_outage: bool = False,
     ) -> None:
         """Refuse.
 
@@ -87,6 +90,7 @@ class Refusal(ShoalError):
             code: the code in the body.
             headers: further headers of the answer.
             closes: the connection ends with this answer.
+            is_outage: the registry is away, so another credential may do.
         """
         super().__init__(message)
         self.cause = cause
@@ -94,6 +98,7 @@ class Refusal(ShoalError):
         self.code = code
         self.headers = dict(headers or {})
         self.closes = closes
+        self.is_outage = is_outage
 
     def response(self) -> web.Response:
         """Return the answer that says so."""

@@ -1,7 +1,7 @@
 """Asks the registry on a client's behalf, and turns what it says into an answer or a refusal."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -16,6 +16,7 @@ from shoal.agent.front.target import Target
 from shoal.agent.ports import OriginGrant
 from shoal.core.errors import OriginError, OriginLied
 from shoal.core.trust.access import Holder
+from shoal.core.trust.sessions import Session
 
 # Answers that say nothing about the content: the registry is overloaded, broken or behind a broken
 # gateway. Source: RFC 9110 section 15.
@@ -48,6 +49,48 @@ class RegistryClient(Protocol):
         ...
 
 
+class RealmClient(Protocol):
+    """What the front needs of it to have tokens."""
+
+    def registry_for(self, name: str) -> RegistryConfig | None:
+        """Return the registry that `name` is configured as, or None."""
+        ...
+
+    async def ask_realm(
+        self,
+        registry: RegistryConfig,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        only_listed: bool = False,
+    ) -> OriginAnswer:
+        """Ask a token realm that the registry named."""
+        ...
+
+
+class FrontClient(RegistryClient, RealmClient, Protocol):
+    """All of that."""
+
+
+class Login(Protocol):
+    """This node's own credential for one request; `shoal.agent.front.node_login` has it."""
+
+    @property
+    def header(self) -> str | None:
+        """The Authorization header to send now, or None if none could be had."""
+        ...
+
+    async def again(self, challenges: Sequence[str]) -> bool:
+        """The registry answered 401: find another header; False if there is none.
+
+        Raises:
+            OriginError: the token realm gave no answer.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """One request of one client, after the front knows what it means."""
@@ -56,7 +99,24 @@ class Exchange:
     target: Target
     config: RegistryConfig
     holder: Holder
-    authorization: str | None = field(default=None, repr=False)
+    sent: str | None = field(default=None, repr=False)
+    """The client's own Authorization header."""
+    session: Session | None = None
+    """What its token stands for, if that is known."""
+    login: Login | None = None
+    """In node mode: the credential that is used in place of the client's."""
+
+    @property
+    def authorization(self) -> str | None:
+        """The Authorization header to show the registry, or None for anonymous."""
+        if self.is_local:
+            return None
+        return self.sent if self.login is None else self.login.header
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this node let the client in itself, because the registry's realm was away."""
+        return self.session is not None and self.session.is_local
 
     @property
     def grant(self) -> OriginGrant:
@@ -91,8 +151,31 @@ async def ask(
     """Ask the registry with the client's credential, for `timeout_s` at most.
 
     Raises:
-        OriginError: it gave no answer, or one that says nothing about the content: 408, 429, 5xx.
+        OriginError: it gave no answer, or one that says nothing about the content: 408, 429, 5xx;
+            or it cannot be asked with a credential that is this node's own word.
     """
+    if exchange.is_local:
+        raise OriginError(
+            f"{exchange.config.name} is not asked: its token server did not answer when this "
+            "client was let in"
+        )
+    answer = await _answer(client, exchange, method, path_and_query, accept, timeout_s)
+    login = exchange.login
+    if login is None or answer.status != 401:
+        return answer
+    if not await login.again(answer.headers.getall("WWW-Authenticate", ())):
+        return answer
+    return await _answer(client, exchange, method, path_and_query, accept, timeout_s)
+
+
+async def _answer(
+    client: RegistryClient,
+    exchange: Exchange,
+    method: str,
+    path_and_query: str,
+    accept: str | None,
+    timeout_s: float,
+) -> OriginAnswer:
     headers: dict[str, str] = {}
     if exchange.authorization is not None:
         headers["Authorization"] = exchange.authorization
@@ -117,7 +200,7 @@ def unavailable(error: OriginError) -> Refusal:
     """Return the refusal for a registry that gave no usable answer."""
     lied = isinstance(error, OriginLied)
     cause = Cause.CONTENT_WRONG if lied else Cause.REGISTRY_UNAVAILABLE
-    return Refusal(str(error), cause=cause)
+    return Refusal(str(error), cause=cause, is_outage=is_unreachable(error))
 
 
 def is_unreachable(error: OriginError) -> bool:

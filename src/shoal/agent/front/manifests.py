@@ -11,8 +11,6 @@
 
 import asyncio
 import hashlib
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -73,15 +71,14 @@ class ManifestAnswers:
         *,
         journal: Journal,
         limits: FrontLimits,
-        clock_s: Callable[[], float] = time.monotonic,
+        tags: TagMemory,
     ) -> None:
         self._client = client
         self._gate = gate
         self._transfers = transfers
         self._journal = journal
         self._limits = limits
-        self._clock_s = clock_s
-        self._tags = TagMemory()
+        self._tags = tags
 
     async def answer(self, exchange: Exchange, route: ManifestRoute) -> web.Response:
         """Return the answer to a request for a manifest.
@@ -101,6 +98,7 @@ class ManifestAnswers:
             ) from error
 
     async def _by_tag(self, exchange: Exchange, tag: str) -> web.Response:
+        asked_s = self._gate.now_s()
         try:
             answer = await self._ask(exchange, exchange.request.method)
             if exchange.is_head and answer.status == 200 and not _says_enough(answer):
@@ -122,9 +120,9 @@ class ManifestAnswers:
             if answer.status == 404:
                 self._tags.forget(exchange.holder, tag)
             return self._refused(exchange, answer)
-        content = self._learn(exchange, answer, wanted=None)
+        content = self._learn(exchange, answer, wanted=None, asked_s=asked_s)
         facts = Facts(content.length_bytes, content.media_type, ContentKind.MANIFEST)
-        self._tags.remember(exchange.holder, tag, content.digest, facts, now_s=self._clock_s())
+        self._tags.remember(exchange.holder, tag, content.digest, facts, now_s=self._gate.now_s())
         return _response(exchange, content)
 
     async def _by_digest(self, exchange: Exchange, digest: Digest) -> web.Response:
@@ -133,6 +131,7 @@ class ManifestAnswers:
             content = await self._known(exchange, digest, access)
             if content is not None:
                 return _response(exchange, content)
+        asked_s = self._gate.now_s()
         try:
             answer = await self._ask(exchange, exchange.request.method)
         except OriginError as error:
@@ -145,7 +144,7 @@ class ManifestAnswers:
             if answer.status == 404:
                 self._gate.gone(exchange.holder, digest, ContentKind.MANIFEST)
             return self._refused(exchange, answer)
-        return _response(exchange, self._learn(exchange, answer, wanted=digest))
+        return _response(exchange, self._learn(exchange, answer, wanted=digest, asked_s=asked_s))
 
     async def _ask(self, exchange: Exchange, method: str) -> OriginAnswer:
         accept = ", ".join(exchange.request.headers.getall("Accept", ())) or ACCEPT_MANIFESTS
@@ -164,7 +163,7 @@ class ManifestAnswers:
         return passed_on(answer, exchange.target)
 
     def _learn(
-        self, exchange: Exchange, answer: OriginAnswer, *, wanted: Digest | None
+        self, exchange: Exchange, answer: OriginAnswer, *, wanted: Digest | None, asked_s: float
     ) -> _Content:
         """Check a registry's 200, and record the access that it proves.
 
@@ -183,7 +182,7 @@ class ManifestAnswers:
                 code=Code.MANIFEST_UNKNOWN,
             ) from error
         facts = Facts(content.length_bytes, content.media_type, ContentKind.MANIFEST)
-        self._gate.granted(exchange.holder, content.digest, facts)
+        self._gate.granted(exchange.holder, content.digest, facts, asked_s=asked_s)
         if manifest is not None:
             self._gate.read(exchange, content.digest, manifest)
         return content

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from aiohttp import web
 
 from shoal.agent.front.answers import API_VERSION, Cause, Code, Refusal, error_response
-from shoal.agent.front.asking import Exchange, RegistryClient
+from shoal.agent.front.asking import Exchange, FrontClient
 from shoal.agent.front.blobs import BlobAnswers
 from shoal.agent.front.connection import FrontConnection, FrontServer
 from shoal.agent.front.gate import Gate, PassedOn
@@ -20,11 +20,13 @@ from shoal.agent.front.journal import Journal
 from shoal.agent.front.limits import FrontLimits
 from shoal.agent.front.listening import listen
 from shoal.agent.front.manifests import ManifestAnswers
+from shoal.agent.front.memory import Memory
 from shoal.agent.front.metrics import FrontMetrics
 from shoal.agent.front.passing import pass_small
 from shoal.agent.front.progress import Progress, SourcesOf
 from shoal.agent.front.sending import cut
 from shoal.agent.front.target import Registries, ServedRegistry, Target
+from shoal.agent.front.token_relay import TOKEN_PATH, TokenRelay, is_local
 from shoal.agent.health import LIVE_PATHS, READY_PATH
 from shoal.agent.ports import Transfers
 from shoal.agent.settings import FrontSettings
@@ -32,7 +34,8 @@ from shoal.agent.tasks import Tasks
 from shoal.core.digest import Digest
 from shoal.core.errors import BadInput
 from shoal.core.oci.routes import BlobRoute, ManifestRoute, PingRoute
-from shoal.core.trust.access import AccessTable, Holder
+from shoal.core.trust.access import Holder
+from shoal.core.trust.credentials import fingerprint
 
 _log = logging.getLogger("shoal.agent.front")
 
@@ -54,6 +57,7 @@ class _Turn:
     kind: str = "other"
     status: int = _CLIENT_LEFT
     fields: dict[str, object] = field(default_factory=dict)
+    exchange: Exchange | None = None
 
 
 def _always_well(_path: str) -> tuple[int, bytes]:
@@ -67,10 +71,10 @@ class Front:
         self,
         settings: FrontSettings,
         registries: Sequence[ServedRegistry],
-        client: RegistryClient,
+        client: FrontClient,
         transfers: Transfers,
         *,
-        access: AccessTable,
+        memory: Memory,
         credential_key: bytes,
         sources: SourcesOf | None = None,
         health: Health = _always_well,
@@ -84,7 +88,7 @@ class Front:
             registries: what is served; each must be configured in `client` too.
             client: asks the registries.
             transfers: gives blobs.
-            access: what the registries have said so far.
+            memory: what the registries have said so far.
             credential_key: the node's key for fingerprints of credentials.
             sources: where the bytes of a blob came from; also tells the front that one is still
                 arriving, so without it a blob's next bytes may take ten seconds and no more.
@@ -100,11 +104,23 @@ class Front:
         self._journal = Journal(metrics)
         self._progress = Progress(sources)
         self._tasks = Tasks()
-        self._gate = Gate(
-            client, access, key=credential_key, tasks=self._tasks, ask_s=self._limits.ask_s
+        self._key = credential_key
+        self._gate = Gate(client, memory, tasks=self._tasks, ask_s=self._limits.ask_s)
+        self._relay = TokenRelay(
+            client,
+            memory,
+            key=credential_key,
+            journal=self._journal,
+            ask_s=self._limits.ask_s,
+            form_s=self._limits.request_s,
         )
         self._manifests = ManifestAnswers(
-            client, self._gate, transfers, journal=self._journal, limits=self._limits
+            client,
+            self._gate,
+            transfers,
+            journal=self._journal,
+            limits=self._limits,
+            tags=memory.tags,
         )
         self._blobs = BlobAnswers(
             client,
@@ -206,10 +222,14 @@ class Front:
         """Return the answer to a request; nothing but a lost connection gets past here."""
         request = turn.request
         try:
-            return await self._dispatch(turn)
+            return self._challenging(turn, await self._dispatch(turn))
         except PassedOn as passed:
-            return passed.response
+            return self._challenging(turn, passed.response)
         except Refusal as refusal:
+            if refusal.is_outage and turn.exchange is not None:
+                instead = self._relay.stand_in(turn.exchange, request.headers.get("Host", ""))
+                if instead is not None:
+                    return instead
             turn.fields["status"] = refusal.status
             self._journal.refused(refusal.cause, str(refusal), fields=turn.fields)
             return refusal.response()
@@ -221,10 +241,18 @@ class Front:
                 raise cut(request.transport) from error
             return error_response(404, Code.UNAVAILABLE, "the front failed; see its log")
 
+    def _challenging(self, turn: _Turn, response: web.StreamResponse) -> web.StreamResponse:
+        """Return an answer of the registry's, its Bearer challenges leading to the relay."""
+        if response.status == 401 and turn.exchange is not None:
+            host = turn.request.headers.get("Host", "")
+            self._relay.lead_here(response, turn.exchange.config, host)
+        return response
+
     async def _dispatch(self, turn: _Turn) -> web.StreamResponse:
         request = turn.request
-        guard = self._check(request)
         path, _, query = request.raw_path.partition("?")
+        is_token = path.startswith(TOKEN_PATH)
+        guard = self._check(request, methods=("GET", "POST") if is_token else ("GET", "HEAD"))
         if path in (*LIVE_PATHS, READY_PATH):
             turn.kind = "health"
             status, body = self._health(path)
@@ -232,12 +260,15 @@ class Front:
         if path.startswith(_TRANSFERS):
             turn.kind = "transfers"
             return self._sources(path.removeprefix(_TRANSFERS))
+        if is_token:
+            turn.kind = "token"
+            return await self._relay.answer(request, path, query)
         alias = guard.alias_in(request.headers.get("Host", ""), aliases=self._registries.names)
         target = self._registries.target(path, query=query, alias=alias)
         if target is None:
             turn.kind = "ping"
             return web.Response(body=b"{}", headers={**API_VERSION, **_JSON})
-        exchange = self._exchange(request, target)
+        exchange = turn.exchange = self._exchange(request, target)
         turn.fields = exchange.fields
         match target.route:
             case ManifestRoute() as route:
@@ -252,7 +283,7 @@ class Front:
                 turn.kind, timeout_s = "list", self._limits.list_s
         return await pass_small(self._client, exchange, timeout_s=timeout_s)
 
-    def _check(self, request: web.BaseRequest) -> Guard:
+    def _check(self, request: web.BaseRequest, *, methods: tuple[str, ...]) -> Guard:
         """Refuse who may not ask and what is never answered, before it is looked at closely."""
         guard = self._guard
         connection = request.protocol
@@ -263,13 +294,13 @@ class Front:
                 closes=True,
             )
         guard.check(remote=request.remote, headers=request.headers)
-        if request.method not in ("GET", "HEAD"):
+        if request.method not in methods:
             raise Refusal(
                 f"{request.method} is not supported: Shoal serves pulls only",
                 cause=Cause.METHOD,
                 status=405,
                 code=Code.UNSUPPORTED,
-                headers={"Allow": "GET, HEAD"},
+                headers={"Allow": ", ".join(methods)},
                 closes=True,
             )
         return guard
@@ -290,9 +321,15 @@ class Front:
                 status=400,
                 code=Code.UNSUPPORTED,
             )
-        authorization = values[0] if values else None
-        holder = Holder(config.name, target.repository, self._gate.fingerprint(authorization))
-        return Exchange(request, target, config, holder, authorization)
+        sent = values[0] if values else None
+        session = self._relay.session(sent, registry=config.name)
+        if session is not None and target.repository not in session.repositories:
+            session = None
+        if session is None and is_local(sent):
+            sent = None  # a registry would not know it
+        credential = session.account if session is not None else fingerprint(sent, key=self._key)
+        holder = Holder(config.name, target.repository, credential)
+        return Exchange(request, target, config, holder, sent, session)
 
     def _sources(self, text: str) -> web.Response:
         """Answer `shoal pull`, which shows where a layer's bytes come from."""

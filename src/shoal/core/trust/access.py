@@ -4,18 +4,21 @@ Rule 1: a yes is for one digest in one repository at one registry, and for one c
 for the repository is not enough: whoever owns any repository could read every cached blob.
 Rule 2: what a manifest lists inherits the moment at which the registry said yes to the manifest,
 so that a manifest served from the swarm again and again never prolongs anything.
-Rule 3: a 401 or 403 forgets everything that this credential was allowed in that repository.
+Rule 3: a 401 or 403 forgets everything that this credential was allowed in that repository, and
+wins over a yes to a question that was asked before it.
 Rule 4: this file sees credentials only as keyed fingerprints (core/trust/credentials.py).
+Rule 5: a yes that lies in the future was said by another clock: it counts for nothing.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
 from shoal.core.blob import ContentKind
 from shoal.core.digest import Digest
 from shoal.core.trust.credentials import Fingerprint
+from shoal.core.trust.refusals import Refusals
 
 # An image has some ten to sixty digests; this holds the pulls of several hundred images, at about
 # 300 bytes an entry, in 5 MiB.
@@ -80,6 +83,16 @@ class _Entry:
     said_yes_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Yes:
+    """One yes of the registry, as it is written down: `age_s` seconds old."""
+
+    holder: Holder
+    digest: Digest
+    facts: Facts
+    age_s: float
+
+
 class AccessTable:
     """The registry's answers, remembered for a limited time in a limited space."""
 
@@ -102,6 +115,11 @@ class AccessTable:
         self._max_entries = max_entries
         self._holders: OrderedDict[Holder, OrderedDict[_Key, _Entry]] = OrderedDict()
         self._entries = 0
+        self._refusals: Refusals[Holder] = Refusals()
+        self.changes = 0
+        """Grows with every yes and every refusal: whether there is something to write down."""
+        self.withdrawn = 0
+        """Grows with every refusal: whether it is urgent."""
 
     def __len__(self) -> int:
         return self._entries
@@ -114,7 +132,7 @@ class AccessTable:
         if entries is None or entry is None:
             return _NOTHING
         age_s = now_s - entry.said_yes_s
-        if age_s > self._grace_s:
+        if not 0 <= age_s <= self._grace_s:
             self.forget_one(holder, digest, kind)
             return _NOTHING
         self._holders.move_to_end(holder)
@@ -122,10 +140,29 @@ class AccessTable:
         standing = Standing.YES if age_s <= self._trusted_for_s else Standing.LAPSED
         return Access(standing, entry.facts, entry.said_yes_s)
 
-    def grant(self, holder: Holder, digest: Digest, facts: Facts, *, now_s: float) -> None:
-        """Record that the registry said yes just now."""
+    def grant(
+        self,
+        holder: Holder,
+        digest: Digest,
+        facts: Facts,
+        *,
+        now_s: float,
+        asked_s: float | None = None,
+    ) -> bool:
+        """Record that the registry said yes just now; return whether that counts.
+
+        Args:
+            holder: who asked, and where.
+            digest: for what.
+            facts: what is known of it.
+            now_s: when the answer came.
+            asked_s: when the question was asked, if that was earlier. A refusal since then wins.
+        """
+        if self._refusals.is_after(holder, asked_s if asked_s is not None else now_s):
+            return False
         self._record(holder, digest, facts, said_yes_s=now_s)
         self._bound()
+        return True
 
     def grant_listed(
         self, holder: Holder, manifest: Digest, listed: Iterable[tuple[Digest, Facts]]
@@ -143,8 +180,37 @@ class AccessTable:
             self._record(holder, digest, facts, said_yes_s=entry.said_yes_s)
         self._bound()
 
-    def forget(self, holder: Holder) -> None:
+    def refuse(self, holder: Holder, *, now_s: float) -> None:
         """The registry refused this credential in this repository: nothing of before counts."""
+        self._refusals.note(holder, now_s)
+        if holder in self._holders:
+            self.forget(holder)
+            self.changes += 1
+            self.withdrawn += 1
+
+    def refuse_everywhere(self, registry: str, credential: Fingerprint, *, now_s: float) -> None:
+        """The registry's realm refused this credential: nothing of before counts anywhere."""
+        for holder in list(self._holders):
+            if holder.registry == registry and holder.credential == credential:
+                self.refuse(holder, now_s=now_s)
+
+    def all(self, *, now_s: float) -> Iterator[Yes]:
+        """Yield every yes that still counts for something, the least recently used holder first."""
+        for holder, entries in self._holders.items():
+            for (digest, _), entry in entries.items():
+                age_s = now_s - entry.said_yes_s
+                if 0 <= age_s <= self._grace_s:
+                    yield Yes(holder, digest, entry.facts, age_s)
+
+    def restore(self, known: Iterable[Yes], *, now_s: float) -> None:
+        """Take over what was written down earlier, each yes as old as it says."""
+        for yes in known:
+            if 0 <= yes.age_s <= self._grace_s:
+                self._record(yes.holder, yes.digest, yes.facts, said_yes_s=now_s - yes.age_s)
+        self._bound()
+
+    def forget(self, holder: Holder) -> None:
+        """Remember nothing of this holder."""
         entries = self._holders.pop(holder, None)
         if entries is not None:
             self._entries -= len(entries)
@@ -169,6 +235,7 @@ class AccessTable:
             facts = facts.filled_from(older.facts)
             said_yes_s = max(said_yes_s, older.said_yes_s)
         entries[key] = _Entry(facts, said_yes_s)
+        self.changes += 1
         while len(entries) > MAX_ENTRIES_PER_HOLDER:
             entries.popitem(last=False)
             self._entries -= 1

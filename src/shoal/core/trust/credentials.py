@@ -8,7 +8,7 @@ import hmac
 
 KEY_BYTES = 32
 # Half of SHA-256: 128 bits cannot be collided with by chance, and thousands are kept in memory.
-_FINGERPRINT_BYTES = 16
+FINGERPRINT_BYTES = 16
 
 
 class Fingerprint(bytes):
@@ -30,12 +30,32 @@ def fingerprint(authorization: str | None, *, key: bytes) -> Fingerprint:
     Raises:
         ValueError: the key has another length.
     """
+    if authorization is None:
+        return _keyed("anonymous", key)
+    # Source: RFC 9110 section 11.1: the scheme's name is case-insensitive, what follows is not.
+    scheme, _, rest = authorization.partition(" ")
+    return _keyed(f"authorization {scheme.lower()} {rest}", key)
+
+
+def account_fingerprint(kind: str, secret: str, *, key: bytes) -> Fingerprint:
+    """Return what to remember in place of what a token server was shown.
+
+    It equals no fingerprint of an Authorization header: to have a password and to be given a token
+    for it are two things, and the registry is asked about each.
+
+    Args:
+        kind: a word for what it is: `basic`, `refresh`, `anonymous`.
+        secret: what proves the account.
+        key: the node's secret, KEY_BYTES long.
+
+    Raises:
+        ValueError: the key has another length.
+    """
+    return _keyed(f"account {kind} {secret}", key)
+
+
+def _keyed(message: str, key: bytes) -> Fingerprint:
     if len(key) != KEY_BYTES:
         raise ValueError(f"the key of credential fingerprints must have {KEY_BYTES} bytes")
-    if authorization is None:
-        message = b"anonymous"
-    else:
-        # Source: RFC 9110 section 11.1: the scheme's name is case-insensitive, what follows is not.
-        scheme, _, rest = authorization.partition(" ")
-        message = f"authorization {scheme.lower()} {rest}".encode("utf-8", "surrogateescape")
-    return Fingerprint(hmac.digest(key, message, "sha256")[:_FINGERPRINT_BYTES])
+    digest = hmac.digest(key, message.encode("utf-8", "surrogateescape"), "sha256")
+    return Fingerprint(digest[:FINGERPRINT_BYTES])

@@ -5,6 +5,7 @@ still be read is decided by core/trust/access.py, not here.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from shoal.core.digest import Digest
@@ -29,6 +30,8 @@ class TagMemory:
     def __init__(self, *, max_tags: int = MAX_TAGS) -> None:
         self._max_tags = max_tags
         self._records: OrderedDict[tuple[Holder, str], TagRecord] = OrderedDict()
+        self.changes = 0
+        """Grows with whatever is worth writing down."""
 
     def __len__(self) -> int:
         return len(self._records)
@@ -38,6 +41,7 @@ class TagMemory:
     ) -> None:
         """Record what the registry has just said of `tag`."""
         self._records[holder, tag] = TagRecord(digest, facts, now_s)
+        self.changes += 1
         self._records.move_to_end((holder, tag))
         while len(self._records) > self._max_tags:
             self._records.popitem(last=False)
@@ -52,3 +56,9 @@ class TagMemory:
     def forget(self, holder: Holder, tag: str) -> None:
         """The registry says that there is no such tag any more."""
         self._records.pop((holder, tag), None)
+        self.changes += 1
+
+    def all(self) -> Iterator[tuple[Holder, str, TagRecord]]:
+        """Yield every record, the least recently used first."""
+        for (holder, tag), record in self._records.items():
+            yield holder, tag, record

@@ -15,12 +15,12 @@ from shoal.adapters.origin.client import OriginClient
 from shoal.adapters.origin.config import RegistryConfig
 from shoal.agent.front.answers import Cause
 from shoal.agent.front.limits import FrontLimits
+from shoal.agent.front.memory import Memory
 from shoal.agent.front.server import Front
 from shoal.agent.front.target import ServedRegistry
 from shoal.agent.settings import FrontSettings
 from shoal.core.digest import Digest
 from shoal.core.oci.manifests import parse_manifest
-from shoal.core.trust.access import AccessTable
 from shoal.testing.fake_transfers import FakeTransfers
 from shoal.testing.registry import EmbeddedRegistry
 from shoal.testing.registry_auth import Account, AuthMode, RegistryAuth
@@ -214,7 +214,7 @@ async def running(
     auth: RegistryAuth | None = None,
     settings: FrontSettings | None = None,
     limits: FrontLimits | None = None,
-    access: AccessTable | None = None,
+    memory: Memory | None = None,
     aliases: tuple[str, ...] = (),
     is_default: bool = False,
     serve_stale_tags: bool = True,
@@ -241,7 +241,7 @@ async def running(
                     [known],
                     client,
                     transfers,
-                    access=access if access is not None else AccessTable(),
+                    memory=memory if memory is not None else Memory(),
                     credential_key=bytes(32),
                     sources=transfers.sources if with_sources else None,
                     metrics=metrics,

@@ -7,6 +7,7 @@ import pytest
 
 from shoal.agent.front.answers import Cause
 from shoal.agent.front.limits import FrontLimits
+from shoal.agent.front.memory import Memory
 from shoal.core.oci.manifests import OCI_INDEX, OCI_MANIFEST
 from shoal.core.trust.access import AccessTable
 from shoal.testing.registry_faults import Answer, Hang, Oversize, WithHeaders, WrongBytes
@@ -170,7 +171,7 @@ async def test_during_an_outage_the_last_manifest_of_a_tag_is_served_and_marked(
 
 
 async def test_a_lapsed_yes_serves_only_while_the_registry_is_away() -> None:
-    async with running(access=AccessTable(trusted_for_s=0.0, grace_s=60.0)) as world:
+    async with running(memory=Memory(access=AccessTable(trusted_for_s=0.0, grace_s=60.0))) as world:
         image = world.add_image()
         assert (await world.get(image.by_tag)).status == 200
         assert (await world.get(image.blob())).status == 200

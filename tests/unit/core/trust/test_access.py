@@ -90,10 +90,59 @@ def test_a_refusal_forgets_that_credential_in_that_repository_and_no_other() -> 
     table = AccessTable()
     for holder in (ALICE, BOB, ELSEWHERE):
         table.grant(holder, digest(1), Facts(7), now_s=0.0)
-    table.forget(ALICE)
+    table.refuse(ALICE, now_s=0.0)
     assert table.decide(ALICE, digest(1), BLOB, now_s=0.0).standing is Standing.UNKNOWN
     for holder in (BOB, ELSEWHERE):
         assert table.decide(holder, digest(1), BLOB, now_s=0.0).standing is Standing.YES
+
+
+def test_a_yes_to_an_older_question_does_not_undo_a_refusal() -> None:
+    table = AccessTable()
+    table.refuse(ALICE, now_s=5.0)
+    assert not table.grant(ALICE, digest(1), Facts(7), now_s=6.0, asked_s=4.0)
+    assert table.decide(ALICE, digest(1), BLOB, now_s=6.0).standing is Standing.UNKNOWN
+    assert table.grant(ALICE, digest(1), Facts(7), now_s=7.0, asked_s=6.0)
+    assert table.decide(ALICE, digest(1), BLOB, now_s=7.0).standing is Standing.YES
+
+
+def test_a_yes_that_lies_in_the_future_counts_for_nothing() -> None:
+    table = AccessTable(trusted_for_s=10.0, grace_s=100.0)
+    table.grant(ALICE, digest(1), Facts(7), now_s=1000.0)
+    assert table.decide(ALICE, digest(1), BLOB, now_s=999.0).standing is Standing.UNKNOWN
+    assert table.decide(ALICE, digest(1), BLOB, now_s=1001.0).standing is Standing.UNKNOWN
+
+
+def test_a_realm_that_refuses_an_account_ends_it_in_every_repository_of_the_registry() -> None:
+    table = AccessTable()
+    for holder in (ALICE, BOB, ELSEWHERE, OTHER_REGISTRY):
+        table.grant(holder, digest(1), Facts(7), now_s=0.0)
+    table.refuse_everywhere("registry.example", ALICE.credential, now_s=1.0)
+    for holder in (ALICE, ELSEWHERE):
+        assert table.decide(holder, digest(1), BLOB, now_s=1.0).standing is Standing.UNKNOWN
+    for holder in (BOB, OTHER_REGISTRY):
+        assert table.decide(holder, digest(1), BLOB, now_s=1.0).standing is Standing.YES
+
+
+def test_a_refusal_of_one_that_had_nothing_is_nothing_to_write_down() -> None:
+    table = AccessTable()
+    table.refuse(ALICE, now_s=0.0)
+    assert (table.changes, table.withdrawn) == (0, 0)
+    table.grant(ALICE, digest(1), Facts(7), now_s=1.0)
+    table.refuse(ALICE, now_s=2.0)
+    assert (table.changes, table.withdrawn) == (2, 1)
+
+
+def test_what_was_written_down_counts_as_old_as_it_is() -> None:
+    before = AccessTable(trusted_for_s=10.0, grace_s=100.0)
+    before.grant(ALICE, digest(1), Facts(7), now_s=0.0)
+    before.grant(ALICE, digest(2), Facts(500, "type", MANIFEST), now_s=8.0)
+    after = AccessTable(trusted_for_s=10.0, grace_s=100.0)
+    after.restore(before.all(now_s=9.0), now_s=5000.0)
+    assert after.decide(ALICE, digest(1), BLOB, now_s=5000.5).standing is Standing.YES
+    assert after.decide(ALICE, digest(1), BLOB, now_s=5002.0).standing is Standing.LAPSED
+    access = after.decide(ALICE, digest(2), MANIFEST, now_s=5005.0)
+    assert (access.standing, access.facts) == (Standing.YES, Facts(500, "type", MANIFEST))
+    assert after.decide(ALICE, digest(1), BLOB, now_s=5092.0).standing is Standing.UNKNOWN
 
 
 def test_the_least_recently_used_holder_goes_first() -> None:
@@ -154,7 +203,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(holder=HOLDERS)
     def forget(self, holder: Holder) -> None:
         """The registry refuses a credential."""
-        self.table.forget(holder)
+        self.table.refuse(holder, now_s=self.now_s)
         self.said = {key: when for key, when in self.said.items() if key[0] != holder}
 
     @rule(holder=HOLDERS, number=NUMBERS)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shoal.core.trust.credentials import fingerprint
+from shoal.core.trust.credentials import KEY_BYTES, account_fingerprint, fingerprint
 
 KEY = bytes(range(32))
 
@@ -36,3 +36,14 @@ def test_nothing_of_it_shows_beyond_a_prefix() -> None:
 def test_a_key_of_another_length_is_refused() -> None:
     with pytest.raises(ValueError, match="32 bytes"):
         fingerprint("Basic abc", key=b"short")
+
+
+def test_an_account_is_none_of_the_headers_that_could_be_sent_for_it() -> None:
+    key = bytes(KEY_BYTES)
+    account = account_fingerprint("basic", "alice:secret", key=key)
+    assert account == account_fingerprint("basic", "alice:secret", key=key)
+    assert account != account_fingerprint("basic", "alice:other", key=key)
+    assert account != account_fingerprint("refresh", "alice:secret", key=key)
+    assert account != account_fingerprint("basic", "alice:secret", key=b"k" * KEY_BYTES)
+    for header in (None, "Basic alice:secret", "basic alice:secret", "account basic alice:secret"):
+        assert account != fingerprint(header, key=key)
