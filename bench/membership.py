@@ -131,7 +131,7 @@ async def _agent(folder: Path, membership: dict[str, Any]) -> AsyncIterator[tupl
     config, log = folder / "agent.yaml", folder / "log"
     settings = {
         "front": {"hosts": ["127.0.0.1"], "port": 0},
-        "peer": {"hosts": ["127.0.0.1"], "port": 0, "address": "127.0.0.1"},
+        "peer": {"hosts": ["127.0.0.1"], "port": 0, "address": "127.0.0.1", "plaintext": True},
         "exporter": {"enabled": False},
         "store": {"path": str(folder / "store")},
         "supervisor": {"enabled": False},

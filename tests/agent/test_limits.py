@@ -69,7 +69,7 @@ class Node:
             "drain_timeout_s": 2.0,
             **settings,
         }
-        values["peer"]["address"] = self.host
+        values["peer"] |= {"address": self.host, "plaintext": True}
         self.config.write_text(yaml.safe_dump(values), encoding="utf-8")
 
     def start(self) -> None:

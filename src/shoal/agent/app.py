@@ -20,6 +20,7 @@ from shoal import __version__
 from shoal.adapters.origin.client import OriginClient
 from shoal.adapters.origin.config import RegistryConfig
 from shoal.adapters.origin.known import KnownRegistries
+from shoal.adapters.peers.handshake import ALPN
 from shoal.adapters.store.containerd_content import ContainerdContent
 from shoal.adapters.store.disk import DiskStore
 from shoal.adapters.store.scrub import Scrubber
@@ -42,6 +43,7 @@ from shoal.agent.holdings import Holdings
 from shoal.agent.limits import Limits, RegistryPace
 from shoal.agent.members import Members
 from shoal.agent.node import Node
+from shoal.agent.peer_certificates import CertificateWatch, load_credentials
 from shoal.agent.pulse import pulse
 from shoal.agent.reload import Reload
 from shoal.agent.scrubbing import scrub_regularly
@@ -90,6 +92,8 @@ class Agent:
         """
         self.reload = reload or Reload(settings, read=lambda: settings)
         self.metrics = metrics
+        self.me = PeerId(str(Endpoint(own_address(settings), settings.peer.port)))
+        self.credentials = load_credentials(settings.peer, me=self.me, alpn=(ALPN,))
         self.disk = DiskStore(
             settings.store.path,
             quota_bytes=settings.store.quota_bytes,
@@ -134,7 +138,7 @@ class Agent:
             origin = await stack.enter_async_context(
                 OriginClient(_registry_configs(settings), pace=RegistryPace(limits))
             )
-            me = PeerId(str(Endpoint(own_address(settings), settings.peer.port)))
+            me = self.me
             listeners = listen(settings.peer.hosts, port=settings.peer.port, setting="peer")
             transfers = TransferManager(
                 store=self.store,
@@ -160,6 +164,7 @@ class Agent:
                 on_give_up=transfers.gave_up,
                 policy=policy,
                 limits=limits,
+                credentials=self.credentials,
                 swarm=None
                 if trace is None
                 else stack.enter_context(traced_swarm(trace, me=me, policy=policy)),
@@ -203,6 +208,14 @@ class Agent:
                     interval_s=settings.store.scrub_interval_s,
                 )
                 self.tasks.start(scrubbing, name="scrub")
+            if self.credentials is not None:
+                self.credentials.when_changed(node.network.credentials_changed)
+                watch = CertificateWatch(
+                    self.credentials,
+                    me=me,
+                    count=lambda result: self.metrics.peer_certificate_reloads.labels(result).inc(),
+                )
+                self.tasks.start(watch.run(), name="certificates")
             self.tasks.start(self._members_in_time(), name="membership patience")
             self.tasks.start(_every(SWEEP_INTERVAL_S, transfers.sweep), name="sweep")
             keeper = MemoryKeeper(settings.store.path / "access.json", self.memory, workers=workers)
@@ -291,6 +304,9 @@ class Agent:
             leases_lapsed=swarm.tracker.lapsed,
             pieces_doubted=swarm.tracker.doubted,
             peers_connected=node.network.links,
+            peer_certificate_expiry_timestamp_seconds=(
+                self.credentials.identity.not_after_s if self.credentials is not None else 0
+            ),
             members=len(swarm.site.members),
             store_used_bytes=self.store.used_bytes(),
             store_quota_bytes=self.settings.store.quota_bytes,

@@ -91,6 +91,8 @@ class Node:
             is_member=self._is_member,
             upload=limits.upload if limits is not None else None,
             protocol=self.vouching.protocol,
+            credentials=credentials,
+            count_refusal=lambda reason: metrics.peer_handshakes_refused.labels(reason).inc(),
         )
         self.transfers: dict[BlobTag, Transfer] = {}
         self._holdings = holdings

@@ -64,6 +64,34 @@ class FrontSettings(Section):
     everyone who reaches such a front may use this node as a relay."""
 
 
+class PeerTlsSettings(Section):
+    """The node's certificate for its peers, in PEM; docs/certificates.md tells how to make it.
+
+    Files are looked at every 2 s: a new version is put into force without a restart, and one that
+    cannot be used changes nothing.
+    """
+
+    certificate: AbsolutePath | None = None
+    """File with this node's certificate, `tls.crt`: it names the cluster, the node, and the address
+    by which peers know it."""
+
+    key: AbsolutePath | None = None
+    """File with the certificate's private key, `tls.key`: Ed25519 or P-256, not encrypted, and
+    readable by its owner and group at most."""
+
+    ca: AbsolutePath | None = None
+    """File with the authorities whose certificates are believed, `ca.crt`: the cluster's, and while
+    it is replaced both."""
+
+    revoked: AbsolutePath | None = None
+    """File with the list of revoked certificates by each of them, `revoked.crl`. None: none is."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether there is all that peers must have."""
+        return None not in (self.certificate, self.key, self.ca)
+
+
 class PeerSettings(Section):
     """The peer API: what other agents of the site ask."""
 
@@ -78,9 +106,13 @@ class PeerSettings(Section):
     """IP address at which other members reach this node; with `port` it is this node's name among
     them. None: the one member of the list that is an address of this machine."""
 
-    plaintext: bool = True
-    """Whether peers speak plain TCP. Only true is possible in this version, which has no mutual
-    TLS: let nothing but the site's nodes reach `port`."""
+    plaintext: bool = False
+    """Whether peers speak plain TCP, without certificates and receipts: for trials on a network
+    where nobody else is, since whoever reaches `port` may then have every blob of the site. All
+    nodes of a site have the same."""
+
+    tls: PeerTlsSettings = PeerTlsSettings()
+    """The node's certificate."""
 
 
 class ExporterSettings(Section):

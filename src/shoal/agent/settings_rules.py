@@ -61,12 +61,7 @@ def _front(settings: "AgentSettings") -> Iterator[Problem]:
 
 
 def _peer(settings: "AgentSettings") -> Iterator[Problem]:
-    if not settings.peer.plaintext:
-        yield (
-            ("peer.plaintext",),
-            "peer.plaintext is false, but mutual TLS between peers is not in this version: "
-            "set it to true and let only the site's nodes reach peer.port",
-        )
+    yield from _peer_tls(settings)
     if settings.peer.address is not None:
         address = ip_address(settings.peer.address)
         if address.is_unspecified or address.is_multicast:
@@ -87,6 +82,28 @@ def _peer(settings: "AgentSettings") -> Iterator[Problem]:
                 ("membership.static",),
                 f"membership.static has {text!r}, which is not the address of a node",
             )
+
+
+def _peer_tls(settings: "AgentSettings") -> Iterator[Problem]:
+    peer, membership = settings.peer, settings.membership
+    given = [name for name, path in peer.tls if path is not None]
+    if peer.plaintext:
+        if given:
+            yield (
+                ("peer.plaintext", f"peer.tls.{given[0]}"),
+                "peer.plaintext is true, and peer.tls names a certificate: leave out one of them",
+            )
+        return
+    missing = [f"peer.tls.{name}" for name in ("certificate", "key", "ca") if name not in given]
+    # A node that is its whole site has nobody to show a certificate to.
+    is_alone = not membership.static and membership.dns is None and membership.kubernetes is None
+    if missing and (given or not is_alone):
+        yield (
+            (*missing, "peer.tls", "membership"),
+            f"{', '.join(missing)}: needed, since peers show each other certificates: make them by "
+            f"`shoal certs init` and `shoal certs issue` (docs/certificates.md), or set "
+            f"peer.plaintext to true for a trial",
+        )
 
 
 def _kubernetes(settings: "AgentSettings") -> Iterator[Problem]:

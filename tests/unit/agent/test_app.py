@@ -55,7 +55,12 @@ class Running:
         self.settings = AgentSettings.model_validate(
             {
                 "front": {"hosts": [self.host], "port": front},
-                "peer": {"hosts": [self.host], "port": self.peer_port, "address": self.address},
+                "peer": {
+                    "hosts": [self.host],
+                    "port": self.peer_port,
+                    "address": self.address,
+                    "plaintext": True,
+                },
                 "exporter": {"hosts": [self.host], "port": exporter},
                 "store": {
                     "path": self.folder / self.host,
@@ -289,9 +294,8 @@ async def test_a_port_in_use_is_named_and_nothing_is_left_open(
 async def test_an_address_that_cannot_be_told_is_an_error_and_nothing_is_left_open(
     tmp_path: Path, registry: EmbeddedRegistry
 ) -> None:
-    it = Running(tmp_path, registry, members=["192.0.2.1:1"])
     with pytest.raises(SettingsError, match=r"peer\.address: set it"):
-        await it.agent.run(stop=it.stop)
+        Running(tmp_path, registry, members=["192.0.2.1:1"])
 
 
 async def test_a_folder_that_another_agent_uses_is_refused(
@@ -420,7 +424,8 @@ async def test_a_signal_ends_it_in_order(
 
 
 def _settings(port: int = 65002, **more: object) -> AgentSettings:
-    return AgentSettings.model_validate({"peer": {"port": port, **more.pop("peer", {})}, **more})  # type: ignore[dict-item]
+    peer = {"port": port, "plaintext": True, **more.pop("peer", {})}  # type: ignore[dict-item]
+    return AgentSettings.model_validate({"peer": peer, **more})
 
 
 @pytest.mark.parametrize(

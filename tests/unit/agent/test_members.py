@@ -19,7 +19,7 @@ A, B, C = (PeerId(f"10.0.0.{n}:65002") for n in (1, 2, 3))
 
 
 def settings(**membership: Any) -> AgentSettings:
-    return AgentSettings.model_validate({"membership": membership})
+    return AgentSettings.model_validate({"membership": membership, "peer": {"plaintext": True}})
 
 
 class Dns:
@@ -157,7 +157,10 @@ async def test_a_name_that_is_given_up_is_forgotten() -> None:
 def in_cluster(address: str = "10.0.0.1", **more: str) -> AgentSettings:
     service = {"namespace": "shoal", "service": "peers", **more}
     return AgentSettings.model_validate(
-        {"membership": {"kubernetes": service}, "peer": {"address": address}}
+        {
+            "membership": {"kubernetes": service},
+            "peer": {"address": address, "plaintext": True},
+        }
     )
 
 

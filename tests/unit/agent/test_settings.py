@@ -63,6 +63,9 @@ def test_docker_hub_answers_to_all_its_names() -> None:
 
 def test_a_member_without_a_port_is_at_the_peer_port() -> None:
     settings = AgentSettings.model_validate(
-        {"peer": {"port": 7}, "membership": {"static": ["node", "[::1]:9", "10.0.0.1"]}}
+        {
+            "peer": {"port": 7, "plaintext": True},
+            "membership": {"static": ["node", "[::1]:9", "10.0.0.1"]},
+        }
     )
     assert [str(m) for m in settings.static_members] == ["node:7", "[::1]:9", "10.0.0.1:7"]

@@ -23,7 +23,7 @@ def test_defaults_are_shown_as_they_would_be_written() -> None:
     assert default_of(keys["store.quota_bytes"]) == "20GiB"
     assert default_of(keys["drain_timeout_s"]) == "25"
     assert default_of(keys["front.hosts"]) == "127.0.0.1, ::1"
-    assert default_of(keys["peer.plaintext"]) == "true"
+    assert default_of(keys["peer.plaintext"]) == "false"
     assert default_of(keys["peer.address"]) == "none"
 
 

@@ -10,7 +10,7 @@ from shoal.agent.settings_live import LIVE, change_between, is_live
 
 
 def settings(**sections: Any) -> AgentSettings:
-    return AgentSettings.model_validate(sections)
+    return AgentSettings.model_validate({"peer": {"plaintext": True}, **sections})
 
 
 def test_nothing_changed_is_no_change() -> None:

@@ -68,6 +68,7 @@ def test_every_kind_of_value_can_be_given_as_a_flag() -> None:
         "--registries",
         '[{name: docker.io}, {"name": "127.0.0.1:5000", "plain_http": true}]',
         "--peer.address=",
+        "--peer.plaintext",
     )
     assert settings.front.allow_remote
     assert not settings.exporter.enabled
@@ -84,7 +85,10 @@ def test_one_object_stands_for_a_list_of_one() -> None:
 
 
 def test_an_object_that_may_be_absent_is_given_as_yaml_or_json() -> None:
-    service = {"SHOAL_MEMBERSHIP__KUBERNETES": "{namespace: a, service: b}"}
+    service = {
+        "SHOAL_MEMBERSHIP__KUBERNETES": "{namespace: a, service: b}",
+        "SHOAL_PEER__PLAINTEXT": "true",
+    }
     kubernetes = _load("--peer.address=10.0.0.1", environment=service).membership.kubernetes
     assert kubernetes is not None
     assert (kubernetes.namespace, kubernetes.service) == ("a", "b")

@@ -7,6 +7,7 @@ from shoal.agent.settings import AgentSettings
 from shoal.agent.settings_rules import contradictions
 
 SERVICE = {"namespace": "shoal", "service": "peers"}
+TLS = {"certificate": "/tls.crt", "key": "/tls.key", "ca": "/ca.crt"}
 
 
 @pytest.mark.parametrize(
@@ -15,7 +16,10 @@ SERVICE = {"namespace": "shoal", "service": "peers"}
         ({"front": {"port": 65002}}, "front.port and peer.port are both 65002"),
         ({"exporter": {"port": 65002}}, "peer.port and exporter.port are both 65002"),
         ({"front": {"hosts": ["10.0.0.1"]}}, "front.allow_remote"),
-        ({"peer": {"plaintext": False}}, "mutual TLS between peers is not in this version"),
+        ({"membership": {"dns": "a"}}, "peer.tls.certificate, peer.tls.key, peer.tls.ca: needed"),
+        ({"membership": {"static": ["a"]}, "peer": {"tls": TLS | {"ca": None}}}, "peer.tls.ca: ne"),
+        ({"peer": {"tls": {"key": "/k"}}}, "peer.tls.certificate, peer.tls.ca: needed"),
+        ({"peer": {"tls": TLS, "plaintext": True}}, "leave out one of them"),
         ({"peer": {"address": "0.0.0.0"}}, "no other node can reach"),
         ({"membership": {"static": ["0.0.0.0:65002"]}}, "not the address of a node"),
         ({"membership": {"static": ["node"]}, "peer": {"port": 0}}, "without a port"),
@@ -69,7 +73,8 @@ def test_a_contradiction_is_refused_and_says_what_to_do(
         {"exporter": {"port": 65002, "enabled": False}},
         {"peer": {"hosts": ["10.0.0.1"], "port": 65001}},
         {"front": {"hosts": ["10.0.0.1"], "allow_remote": True}},
-        {"membership": {"static": ["node:1", "[::1]:2", "10.0.0.1"]}},
+        {"membership": {"static": ["node:1", "[::1]:2"]}, "peer": {"plaintext": True}},
+        {"membership": {"static": ["node:1", "[::1]:2", "10.0.0.1"]}, "peer": {"tls": TLS}},
         {"registries": [{"name": "a:5000", "plain_http": True}, {"name": "a"}]},
     ],
 )
@@ -78,6 +83,6 @@ def test_what_can_be_true_at_once_is_taken(given: dict[str, object]) -> None:
 
 
 def test_all_contradictions_are_told_at_once() -> None:
-    given = {"front": {"port": 65002}, "peer": {"plaintext": False}}
-    with pytest.raises(ValidationError, match=r"both 65002.*mutual TLS"):
+    given = {"front": {"port": 65002}, "peer": {"tls": {"key": "/k"}}}
+    with pytest.raises(ValidationError, match=r"both 65002.*peer\.tls\.ca: needed"):
         AgentSettings.model_validate(given)

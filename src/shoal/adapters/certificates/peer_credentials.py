@@ -80,16 +80,16 @@ class PeerCredentials:
         in two at a time.
 
         Raises:
-            CertificateError, Refused: the new ones cannot be used, or peers would refuse them; it
-                is said once for each change.
+            CertificateError, Refused: the new ones cannot be used, or peers would refuse them.
+                Raised anew each time, since the clock may be what was wrong.
         """
         state = _state(self.files)
         at_rest, self._seen = state == self._seen, state
         if state == self._read or not at_rest:
             return None
-        self._read = state
         credentials = Credentials.read(self.files, alpn=self._alpn)
         credentials.require_valid(now=datetime.now(UTC))
+        self._read = state
         return credentials
 
     def use(self, credentials: Credentials) -> None:

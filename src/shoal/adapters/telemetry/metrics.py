@@ -22,6 +22,8 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from shoal.core.trust.identity import Reason
+
 # From a blob in the store over loopback to a layer over a slow link.
 _REQUEST_BUCKETS_S = (0.005, 0.02, 0.1, 0.2, 0.5, 1.0, 3.0, 10.0, 30.0, 120.0)
 # From an idle loop to the supervisor's patience of 3 s.
@@ -61,6 +63,10 @@ class Levels:
         counter=True,
     )
     peer_connections_limit: float = _level("Most connections with peers (limits.peer_connections).")
+    peer_certificate_expiry_timestamp_seconds: float = _level(
+        "When this node's certificate for its peers ends, in Unix time; 0 where they speak plain "
+        "TCP."
+    )
     members: float = _level("Members of the site that this node knows, itself included.")
     store_used_bytes: float = _level("Bytes that whole and partial blobs take in the store.")
     store_quota_bytes: float = _level("Bytes that they may take.")
@@ -190,6 +196,17 @@ class Metrics:
             "shoal_signers_named",
             "Members found to have vouched for wrong bytes, and left out. The log names each, as "
             "`signer_named`.",
+        )
+        self.peer_certificate_reloads = self._counter(
+            "shoal_peer_certificate_reloads",
+            "New versions of the files in peer.tls, by result; after `failed` the old one stays.",
+            labels={"result": ("ok", "failed")},
+        )
+        self.peer_handshakes_refused = self._counter(
+            "shoal_peer_handshakes_refused",
+            "Connections between this node and others that ended since one refused the other for "
+            "what it showed, by reason; `refused_by_peer` where this node was.",
+            labels={"reason": tuple(Reason)},
         )
         self.leases_lost = self._counter(
             "shoal_leases_lost", "Leases of this node that ended without their piece."
