@@ -9,6 +9,7 @@ from shoal.adapters.certificates.certificate import Certificate
 from shoal.adapters.certificates.credentials import CredentialFiles
 from shoal.adapters.certificates.keys import PrivateKey, key_pem, make_key
 from shoal.adapters.certificates.peer_credentials import PeerCredentials
+from shoal.adapters.peers.handshake import ALPN
 
 
 @dataclass(slots=True)
@@ -50,7 +51,7 @@ class Cluster:
         files.key.touch(mode=0o600)
         files.key.write_bytes(key_pem(key))
         files.ca.write_bytes(self.authority.certificate.pem)
-        return PeerCredentials(files)
+        return PeerCredentials(files, alpn=(ALPN,))
 
 
 def _day_ago() -> datetime:
