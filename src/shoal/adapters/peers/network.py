@@ -24,9 +24,9 @@ _log = logging.getLogger("shoal.adapters.peers")
 
 CONNECT_TIMEOUT_S = 2.0
 HELLO_TIMEOUT_S = 3.0
-PING_AFTER_S = 1.0  # of saying nothing, looked at four times as often
-SILENT_AFTER_S = 4.0  # of hearing nothing: a peer that lives says Ping every second
-OWING_AFTER_S = 1.75  # the same of a peer on which alone something waits: one Ping and its delay
+PING_AFTER_S = 0.75  # of saying nothing, looked at four times as often
+SILENT_AFTER_S = 4.0  # of hearing nothing: a peer that lives says Ping about once a second
+OWING_AFTER_S = 1.4  # the same of a peer on which alone something waits: one Ping and its delay
 LINKS_MOST = 1024
 KEPT_SHARE = 8  # of these, one in so many
 NO_HELLO = "no Hello"
