@@ -1,6 +1,6 @@
 """How much processor time does the agent take to pass a GB on from one peer to another?
 
-Three agents in a chain, links unshaped, peers on plain TCP. A has a blob of 1 GiB in its store. B,
+Three agents in a chain, links unshaped. A has a blob of 1 GiB in its store. B,
 whose worker process is measured, knows A and C; A and C know only B. A client on B and one on C ask
 for the blob at the same time, so B receives it from A, verifies it (each piece, and the whole
 digest), stores it, and sends it to C once, piece by piece as they come. The clients ask for the
@@ -15,7 +15,11 @@ reads all of it costs beside that, served from the store. B's own metrics must s
 the blob from peers, nothing from the registry, and sent it to peers once; a run in which they do
 not is an error.
 
-A run takes some 20 s where the disk writes 200 MB/s; each of its waits is given up after 3 minutes.
+Each run does so twice: between peers on plain TCP, and (`tls`, `tls_floor`) between peers with
+certificates, which is mutual TLS 1.3 and a signed receipt with each piece; there the bare loop
+speaks TLS too.
+
+A run takes some 40 s where the disk writes 200 MB/s; each of its waits is given up after 3 minutes.
 """
 
 import subprocess
@@ -37,8 +41,10 @@ from shoal.testing.bed.bed import Bed
 from shoal.testing.bed.node import Node
 from shoal.testing.bed.processes import BedError, in_namespace, run
 from shoal.testing.bed.usage import CpuTime
+from shoal.testing.cluster import Cluster
 
 BOUND_S_PER_GB = 1.8
+TLS_BOUND_S_PER_GB = 3.2
 _IDLE_S = 2.0
 _BARE_PORT = 7010
 # What may come from elsewhere, or go twice, before a run counts as another experiment.
@@ -46,14 +52,22 @@ _TOLERANCE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """What B took, in seconds."""
+class Pass:
+    """What B took to pass the blob on once, in seconds."""
 
     work: CpuTime  # less what it takes when idle
     idle_share: float  # of one processor
     client_s: float  # a client that reads all of it from the store
     wall_s: float
     floor: CpuTime
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One after the other, within a minute, so that they may be compared."""
+
+    plain: Pass
+    tls: Pass
 
 
 def main() -> int:
@@ -65,7 +79,10 @@ def main() -> int:
     with Bed(nodes=3) as bed:
         blob = push_large_blob(bed, size_mib=args.size)
         chain = _chain(bed, blob)
-        runs = [_run(bed, chain, blob) for _ in range(args.runs)]
+        runs = [
+            Run(*(_pass_on(bed, chain, blob, tls=tls) for tls in (False, True)))
+            for _ in range(args.runs)
+        ]
     _add(ledger, runs, blob.size_bytes / 1e9)
     return ledger.finish(args)
 
@@ -85,9 +102,10 @@ def _member(node: Node) -> str:
     return f"{node.host.ipv4}:{PEER_PORT}"
 
 
-def _run(bed: Bed, chain: tuple[Node, Node, Node], blob: LargeBlob) -> Run:
+def _pass_on(bed: Bed, chain: tuple[Node, Node, Node], blob: LargeBlob, *, tls: bool) -> Pass:
     a, b, c = chain
     bed.stop_agents()
+    bed.tls = tls
     for node, known in ((a, (a, b)), (b, (a, b, c)), (c, (b, c))):
         members = {"static": [_member(other) for other in known]}
         node.start_agent(bed.agent_settings(node, {"membership": members}), wait=False)
@@ -113,9 +131,10 @@ def _run(bed: Bed, chain: tuple[Node, Node, Node], blob: LargeBlob) -> Run:
     began = CpuTime.of(pid)
     read(b, [blob.manifest_path, blob.blob_path], size_bytes=blob.size_bytes)
     client_s = (CpuTime.of(pid) - began).total_s
-    floor = _bare(bed, chain, blob)
-    result = Run(work, idle_share, client_s, wall_s, floor)
+    floor = _bare(bed, chain, blob, tls=tls)
+    result = Pass(work, idle_share, client_s, wall_s, floor)
     print(
+        f"{'TLS' if tls else 'plain TCP'}: "
         f"user {work.user_s:.2f} s, system {work.system_s:.2f} s in {wall_s:.1f} s; "
         f"idle {idle_share:.1%} of a processor; a client {client_s:.2f} s; "
         f"bare: user {floor.user_s:.2f} s, system {floor.system_s:.2f} s",
@@ -125,7 +144,7 @@ def _run(bed: Bed, chain: tuple[Node, Node, Node], blob: LargeBlob) -> Run:
     return result
 
 
-def _bare(bed: Bed, chain: tuple[Node, Node, Node], blob: LargeBlob) -> CpuTime:
+def _bare(bed: Bed, chain: tuple[Node, Node, Node], blob: LargeBlob, *, tls: bool) -> CpuTime:
     """Return what the bare relay on B takes for the same bytes.
 
     Raises:
@@ -138,10 +157,11 @@ def _bare(bed: Bed, chain: tuple[Node, Node, Node], blob: LargeBlob) -> CpuTime:
     back_memory(blob.size_bytes)
     kept = bed.folder / "bare"
     port, size = str(_BARE_PORT), str(blob.size_bytes)
-    server = _start(a, ["serve", a.host.ipv4, port, str(source)])
-    drain = _start(c, ["drain", b.host.ipv4, port, size])
+    last = ["--tls", str(_certificate(bed))] if tls else []
+    server = _start(a, ["serve", a.host.ipv4, port, str(source), *last])
+    drain = _start(c, ["drain", b.host.ipv4, port, size, *last])
     try:
-        relay = ["relay", b.host.ipv4, port, a.host.ipv4, port, str(kept), size]
+        relay = ["relay", b.host.ipv4, port, a.host.ipv4, port, str(kept), size, *last]
         done = run(in_namespace(b.host.namespace, _bare_command(relay)), timeout_s=120)
         digest, user, system = done.stdout.split()
         if digest != blob.spec.digest.hex:
@@ -152,6 +172,14 @@ def _bare(bed: Bed, chain: tuple[Node, Node, Node], blob: LargeBlob) -> CpuTime:
         for process in (server, drain):
             process.kill()
             process.wait(10)
+
+
+def _certificate(bed: Bed) -> Path:
+    """Return a file with a certificate and its key."""
+    files = Cluster(bed.folder / "bare-tls").issue("bare", ["127.0.0.1"])
+    both = bed.folder / "bare.pem"
+    both.write_bytes(files.certificate.read_bytes() + files.key.read_bytes())
+    return both
 
 
 def _start(node: Node, words: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -186,34 +214,22 @@ def _check_route(agent: Agent, blob: LargeBlob) -> None:
 
 
 def _add(ledger: Ledger, runs: list[Run], gigabytes: float) -> None:
+    plain, tls = [run.plain for run in runs], [run.tls for run in runs]
     ledger.add(
         Figure.at_most(
             "cpu_per_gb",
-            [run.work.total_s / gigabytes for run in runs],
+            [one.work.total_s / gigabytes for one in plain],
             bound=BOUND_S_PER_GB,
             unit="s/GB",
             note="received from a peer, verified, stored, sent once to a peer",
         )
     )
-    floor = [run.floor.total_s / gigabytes for run in runs]
-    ledger.add(
-        Figure.shown(
-            "floor",
-            floor,
-            unit="s/GB",
-            note="a bare loop of the same system calls and hashes: no protocol, no event loop",
-        )
-    )
-    over = [run.work.total_s / run.floor.total_s for run in runs]
-    ledger.add(Figure.shown("over_floor", over, unit="x"))
-    user = [run.work.user_s / gigabytes for run in runs]
-    ledger.add(Figure.shown("user", user, unit="s/GB"))
-    system = [run.work.system_s / gigabytes for run in runs]
-    ledger.add(Figure.shown("system", system, unit="s/GB"))
+    _add_floor(ledger, plain, gigabytes, prefix="", note="no protocol, no event loop")
+    _add_split(ledger, plain, gigabytes, prefix="")
     ledger.add(
         Figure.shown(
             "client",
-            [run.client_s / gigabytes for run in runs],
+            [one.client_s / gigabytes for one in plain],
             unit="s/GB",
             note="not in the others: a client that reads the blob from B's store",
         )
@@ -221,16 +237,51 @@ def _add(ledger: Ledger, runs: list[Run], gigabytes: float) -> None:
     ledger.add(
         Figure.shown(
             "rate",
-            [gigabytes * 1e3 / run.wall_s for run in runs],
+            [gigabytes * 1e3 / one.wall_s for one in plain],
             unit="MB/s",
             more_is_better=True,
             note="of the blob to B and C, on this machine, which runs all three agents",
         )
     )
-    idle = [run.idle_share * 100 for run in runs]
+    idle = [one.idle_share * 100 for one in plain]
     ledger.add(
         Figure.shown("idle", idle, unit="%", note="of a processor, by an agent without work")
     )
+    ledger.add(
+        Figure.at_most(
+            "tls",
+            [one.work.total_s / gigabytes for one in tls],
+            bound=TLS_BOUND_S_PER_GB,
+            unit="s/GB",
+            note="as cpu_per_gb, between peers with certificates: mutual TLS 1.3 and receipts",
+        )
+    )
+    _add_floor(ledger, tls, gigabytes, prefix="tls_", note="through TLS 1.3")
+    _add_split(ledger, tls, gigabytes, prefix="tls_")
+    more = [run.tls.work.total_s / run.plain.work.total_s for run in runs]
+    ledger.add(Figure.shown("tls_over_plain", more, unit="x"))
+
+
+def _add_floor(
+    ledger: Ledger, passes: list[Pass], gigabytes: float, *, prefix: str, note: str
+) -> None:
+    ledger.add(
+        Figure.shown(
+            f"{prefix}floor",
+            [one.floor.total_s / gigabytes for one in passes],
+            unit="s/GB",
+            note=f"a bare loop of the same system calls and hashes: {note}",
+        )
+    )
+    over = [one.work.total_s / one.floor.total_s for one in passes]
+    ledger.add(Figure.shown(f"{prefix}over_floor", over, unit="x"))
+
+
+def _add_split(ledger: Ledger, passes: list[Pass], gigabytes: float, *, prefix: str) -> None:
+    user = [one.work.user_s / gigabytes for one in passes]
+    ledger.add(Figure.shown(f"{prefix}user", user, unit="s/GB"))
+    system = [one.work.system_s / gigabytes for one in passes]
+    ledger.add(Figure.shown(f"{prefix}system", system, unit="s/GB"))
 
 
 if __name__ == "__main__":
