@@ -36,6 +36,7 @@ from shoal.agent.front.listening import listen
 from shoal.agent.front.memory import Memory
 from shoal.agent.front.memory_file import load
 from shoal.agent.front.memory_keeper import MemoryKeeper
+from shoal.agent.front.node_header import FILE_NAME, write_node_header
 from shoal.agent.front.server import Front
 from shoal.agent.front.target import ServedRegistry
 from shoal.agent.health import Health, health_routes
@@ -104,6 +105,7 @@ class Agent:
             content = ContainerdContent(settings.containerd.content_dir)
             self.store = WithContainerd(self.disk, content)
         self.key = load_or_make_key(settings.store.path / "credential.key")
+        write_node_header(settings.store.path / FILE_NAME, self.key)
         self.memory = Memory.lasting(
             trusted_for_s=settings.access.ttl_s, grace_s=settings.access.outage_grace_s
         )
@@ -449,6 +451,7 @@ def _registry_config(registry: RegistrySettings) -> RegistryConfig:
         ca_file=registry.ca_file,
         aliases=tuple(registry.aliases),
         redirect_hosts=tuple(registry.redirect_hosts),
+        realm_hosts=tuple(registry.realm_hosts),
         allow_private_redirects=registry.allow_private_redirects,
     )
 

@@ -178,8 +178,17 @@ class RegistrySettings(Section):
     """Whether requests that name no registry mean this one; for one registry at most."""
 
     access: Literal["client", "node"] = "client"
-    """Whose credential is shown to the registry: `client`, the one that the runtime sends. `node`
-    is not in this version."""
+    """Whose credential is shown to the registry: `client`, the one that the runtime sends; `node`,
+    this node's own, of `credentials_file`, for a runtime that keeps pull secrets from mirrors.
+    Everything that the node's credential may read is then read by whoever may start a pod here."""
+
+    credentials_file: AbsolutePath | None = None
+    """File with this node's credential, as `docker login` writes it (`config.json`), mode 0600; it
+    is read again when it changes. For `access: node` only."""
+
+    realm_hosts: tuple[RedirectHost, ...] = ()
+    """Hosts (`host`, `host:port`, `*.domain`) of token servers that may be shown this node's own
+    credential, besides the registry's own host (and auth.docker.io for docker.io)."""
 
     checks_pushed_manifests: bool = True
     """Whether the registry refuses a pushed manifest that lists blobs which the pusher may not

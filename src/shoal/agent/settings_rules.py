@@ -184,11 +184,17 @@ def _registries(settings: "AgentSettings") -> Iterator[Problem]:
                 f"{key}.ca_file is set for {registry.name}, which is asked without TLS: leave out "
                 f"one of ca_file and plain_http",
             )
-        if registry.access == "node":
+        if registry.access == "node" and registry.credentials_file is None:
             yield (
-                (f"{key}.access",),
-                f"{key}.access of {registry.name} is 'node', which is not in this version: "
-                f"use 'client'",
+                (f"{key}.credentials_file", f"{key}.access"),
+                f"{key}.access of {registry.name} is 'node' without a credential of the node's: "
+                f"set {key}.credentials_file to a Docker config, or use 'client'",
+            )
+        if registry.access == "client" and registry.credentials_file is not None:
+            yield (
+                (f"{key}.access", f"{key}.credentials_file"),
+                f"{key}.credentials_file is set for {registry.name} and would not be used: set "
+                f"{key}.access to 'node', or leave it out",
             )
     defaults = [i for i, registry in enumerate(settings.registries) if registry.default]
     if len(defaults) > 1:

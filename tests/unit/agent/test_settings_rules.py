@@ -46,7 +46,8 @@ TLS = {"certificate": "/tls.crt", "key": "/tls.key", "ca": "/ca.crt"}
             {"registries": [{"name": "a", "plain_http": True, "ca_file": "/ca.pem"}]},
             "leave out one of ca_file and plain_http",
         ),
-        ({"registries": [{"name": "a", "access": "node"}]}, "not in this version"),
+        ({"registries": [{"name": "a", "access": "node"}]}, "without a credential of the node's"),
+        ({"registries": [{"name": "a", "credentials_file": "/c"}]}, "would not be used"),
         (
             {"registries": [{"name": "a", "default": True}, {"name": "b", "default": True}]},
             "2 registries are the default (a, b)",

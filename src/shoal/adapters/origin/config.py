@@ -40,8 +40,8 @@ class RegistryConfig:
     metadata addresses; all others there are refused."""
 
     realm_hosts: tuple[str, ...] = ()
-    """`host` or `host:port` of token realms that may be shown this node's own credential, besides
-    the registry's own host."""
+    """`host`, `host:port` or `*.domain` of token realms that may be shown this node's own
+    credential, besides the registry's own host."""
 
     allow_private_redirects: bool = False
     """Allow redirects and realms to any loopback, link-local or metadata address."""

@@ -74,6 +74,13 @@ def is_exempt(registry: RegistryConfig, host: str, port: int) -> bool:
     return not allowed.isdisjoint({name, bracketed, f"{bracketed}:{port}"})
 
 
+def _is_listed(entry: str, host: str, port: int | None) -> bool:
+    """Return whether `entry` (`host`, `host:port` or `*.domain`) is about this host and port."""
+    if entry.startswith("*."):
+        return host.endswith(entry[1:])
+    return entry in (host, f"{host}:{port}")
+
+
 def check_listed_realm(registry: RegistryConfig, url: URL) -> None:
     """Refuse to show this node's own credential to a realm that nobody has listed.
 
@@ -85,10 +92,10 @@ def check_listed_realm(registry: RegistryConfig, url: URL) -> None:
     host = (url.raw_host or "").rstrip(".").lower()
     bracketed = f"[{host}]" if ":" in host else host
     own = (URL(registry.url).raw_host or "").rstrip(".").lower()
-    listed = {entry.lower() for entry in registry.realm_hosts}
+    listed = [entry.lower() for entry in registry.realm_hosts]
     if registry.name == DOCKER_HUB:
-        listed.add(DOCKER_HUB_REALM)
-    if host and (host == own or not listed.isdisjoint({bracketed, f"{bracketed}:{url.port}"})):
+        listed.append(DOCKER_HUB_REALM)
+    if host and (host == own or any(_is_listed(e, bracketed, url.port) for e in listed)):
         return
     raise OriginDenied(
         f"{registry.name}: the token realm at {bracketed[:255]} is not shown this node's "

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from aiohttp import web
 
+from shoal.adapters.origin.config import RegistryConfig
 from shoal.agent.front.answers import API_VERSION, Cause, Code, Refusal, error_response
 from shoal.agent.front.asking import Exchange, FrontClient
 from shoal.agent.front.blobs import BlobAnswers
@@ -22,6 +23,8 @@ from shoal.agent.front.listening import listen
 from shoal.agent.front.manifests import ManifestAnswers
 from shoal.agent.front.memory import Memory
 from shoal.agent.front.metrics import FrontMetrics
+from shoal.agent.front.node_header import NODE_HEADER, is_runtime
+from shoal.agent.front.node_login import NodeLogin, NodeLogins
 from shoal.agent.front.passing import pass_small
 from shoal.agent.front.progress import Progress, SourcesOf
 from shoal.agent.front.sending import cut
@@ -114,6 +117,7 @@ class Front:
             ask_s=self._limits.ask_s,
             form_s=self._limits.request_s,
         )
+        self._logins = NodeLogins(client, key=credential_key, ask_s=self._limits.ask_s)
         self._manifests = ManifestAnswers(
             client,
             self._gate,
@@ -268,7 +272,7 @@ class Front:
         if target is None:
             turn.kind = "ping"
             return web.Response(body=b"{}", headers={**API_VERSION, **_JSON})
-        exchange = turn.exchange = self._exchange(request, target)
+        exchange = turn.exchange = await self._exchange(request, target)
         turn.fields = exchange.fields
         match target.route:
             case ManifestRoute() as route:
@@ -305,7 +309,7 @@ class Front:
             )
         return guard
 
-    def _exchange(self, request: web.BaseRequest, target: Target) -> Exchange:
+    async def _exchange(self, request: web.BaseRequest, target: Target) -> Exchange:
         config = self._client.registry_for(target.registry.name)
         if config is None:
             raise Refusal(
@@ -322,6 +326,10 @@ class Front:
                 code=Code.UNSUPPORTED,
             )
         sent = values[0] if values else None
+        login = await self._login(request, target, config) if sent is None else None
+        if login is not None:
+            holder = Holder(config.name, target.repository, login.account)
+            return Exchange(request, target, config, holder, login=login)
         session = self._relay.session(sent, registry=config.name)
         if session is not None and target.repository not in session.repositories:
             session = None
@@ -330,6 +338,15 @@ class Front:
         credential = session.account if session is not None else fingerprint(sent, key=self._key)
         holder = Holder(config.name, target.repository, credential)
         return Exchange(request, target, config, holder, sent, session)
+
+    async def _login(
+        self, request: web.BaseRequest, target: Target, config: RegistryConfig
+    ) -> NodeLogin | None:
+        """Return this node's own credential, if the runtime asks and the registry has node mode."""
+        path = target.registry.node_credentials
+        if path is None or not is_runtime(request.headers.get(NODE_HEADER), key=self._key):
+            return None
+        return await self._logins.login(config, target.repository, path=path)
 
     def _sources(self, text: str) -> web.Response:
         """Answer `shoal pull`, which shows where a layer's bytes come from."""

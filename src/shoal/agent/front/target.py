@@ -7,6 +7,7 @@ agree. A name that is not configured is a 404 before anybody is asked anything.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from urllib.parse import parse_qsl, unquote
 
 from shoal.agent.front.answers import Cause, Code, Refusal
@@ -27,6 +28,8 @@ class ServedRegistry:
     names: frozenset[str] = frozenset()
     is_default: bool = False
     serve_stale_tags: bool = True
+    node_credentials: Path | None = None
+    """In node mode, the file with this node's own credential."""
     listing_is_access: bool = True
     """Whether a manifest that the registry serves proves access to what it lists. False for a
     registry that lets people push manifests whose content it has not checked they may read."""
@@ -39,6 +42,7 @@ class ServedRegistry:
             names=settings.names,
             is_default=settings.default,
             serve_stale_tags=settings.serve_stale_tags,
+            node_credentials=settings.credentials_file if settings.access == "node" else None,
             listing_is_access=settings.checks_pushed_manifests,
         )
 

@@ -11,11 +11,12 @@ from shoal.adapters.origin.targets import (
     AddressRefused,
     GuardedResolver,
     address_fault,
+    check_listed_realm,
     check_target,
     is_exempt,
     origin_of,
 )
-from shoal.core.errors import OriginError
+from shoal.core.errors import OriginDenied, OriginError
 
 PLAIN = RegistryConfig("r.example", url="http://r.example", plain_http=True)
 
@@ -116,3 +117,40 @@ async def test_a_name_is_judged_by_every_address_behind_it() -> None:
         with pytest.raises(AddressRefused, match="add it to redirect_hosts"):
             await OneAnswer(PLAIN, *addresses).resolve("s.example", 80)
     assert await OneAnswer(PLAIN, "127.0.0.1").resolve("r.example", 80)
+
+
+@pytest.mark.parametrize(
+    ("url", "listed"),
+    [
+        ("https://registry.example/token", ()),
+        ("https://REGISTRY.example:8443/token", ()),
+        ("https://auth.example/token", ("auth.example",)),
+        ("https://auth.example:8443/token", ("auth.example:8443",)),
+        ("https://a.auth.example/token", ("*.auth.example",)),
+        ("https://[2001:db8::1]/token", ("[2001:db8::1]",)),
+    ],
+)
+def test_the_nodes_own_credential_goes_to_the_registrys_host_and_to_listed_realms(
+    url: str, listed: tuple[str, ...]
+) -> None:
+    check_listed_realm(RegistryConfig("registry.example", realm_hosts=listed), URL(url))
+
+
+@pytest.mark.parametrize(
+    ("url", "listed"),
+    [
+        ("https://auth.example/token", ()),
+        ("https://auth.example:8443/token", ("auth.example:8444",)),
+        ("https://auth.example/token", ("*.auth.example",)),
+        ("https://evil-auth.example/token", ("auth.example",)),
+        ("https://registry.example.evil/token", ()),
+        ("https://auth.docker.io/token", ()),
+    ],
+)
+def test_and_to_no_other(url: str, listed: tuple[str, ...]) -> None:
+    with pytest.raises(OriginDenied, match="add it to realm_hosts"):
+        check_listed_realm(RegistryConfig("registry.example", realm_hosts=listed), URL(url))
+
+
+def test_docker_hubs_realm_is_listed_without_saying_so() -> None:
+    check_listed_realm(RegistryConfig("docker.io"), URL("https://auth.docker.io/token"))

@@ -5,6 +5,7 @@ import base64
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -219,6 +220,7 @@ async def running(
     is_default: bool = False,
     serve_stale_tags: bool = True,
     listing_is_access: bool = True,
+    node_credentials: Path | None = None,
     with_sources: bool = True,
 ) -> AsyncIterator[World]:
     """Start a front before a registry."""
@@ -232,6 +234,7 @@ async def running(
             is_default=is_default,
             serve_stale_tags=serve_stale_tags,
             listing_is_access=listing_is_access,
+            node_credentials=node_credentials,
         )
         metrics = CountedMetrics()
         with FakeTransfers() as transfers:
