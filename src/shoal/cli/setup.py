@@ -5,6 +5,7 @@ They take no arguments: what they are told is in files and variables that the ch
 
 import typer
 
+from shoal.cli.setup_cluster import controller, job
 from shoal.cli.setup_node import install, prepare
 
 setup_app = typer.Typer(
@@ -12,3 +13,5 @@ setup_app = typer.Typer(
 )
 setup_app.command()(prepare)
 setup_app.command()(install)
+setup_app.command()(job)
+setup_app.command()(controller)

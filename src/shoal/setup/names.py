@@ -13,6 +13,9 @@ WEBHOOK_TLS = f"{NAME}-webhook-tls"
 
 CONTROLLER_PORT = 8443
 
+# Type of the condition of Node objects that the controller writes from nodes' reports.
+NODE_CONDITION = "ShoalReady"
+
 # Of what is not the chart's own: what the commands make, and `shoal setup uninstall` deletes.
 MADE_BY = {"app.kubernetes.io/managed-by": "shoal", "app.kubernetes.io/instance": NAME}
 

@@ -74,7 +74,7 @@ class Admission:
             and group in rule["apiGroups"]
             and version in rule["apiVersions"]
             and resource in rule["resources"]
-            for rule in hook["rules"]
+            for rule in hook.get("rules") or ()
         )
         if not any(rules):
             return False

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from shoal.core.errors import BadInput
 
+_FIELDS = ("metadata.name", "metadata.namespace", "spec.nodeName")
 EventKind = Literal["ADDED", "MODIFIED", "DELETED"]
 Matches = Callable[[dict[str, Any]], bool]
 
@@ -171,7 +172,7 @@ def matcher(label_selector: str, field_selector: str = "") -> Matches:
     """
     labels = [_term(text) for text in label_selector.split(",") if text]
     fields = [_term(text) for text in field_selector.split(",") if text]
-    if any(key not in ("metadata.name", "metadata.namespace") for key, _ in fields):
+    if any(key not in _FIELDS for key, _ in fields):
         raise BadInput(f"unknown field in {field_selector!r}")
 
     def matches(thing: dict[str, Any]) -> bool:
@@ -179,9 +180,14 @@ def matcher(label_selector: str, field_selector: str = "") -> Matches:
         has = metadata.get("labels") or {}
         return all(
             key in has and (value is None or has[key] == value) for key, value in labels
-        ) and all(metadata.get(key.removeprefix("metadata.")) == value for key, value in fields)
+        ) and all(_field(thing, key) == value for key, value in fields)
 
     return matches
+
+
+def _field(thing: dict[str, Any], key: str) -> object:
+    part, _, name = key.partition(".")
+    return (thing.get(part) or {}).get(name)
 
 
 def _term(text: str) -> tuple[str, str | None]:

@@ -1,0 +1,56 @@
+"""What the cloud says, as the set-up takes it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from shoal.adapters.cloud.lookup import LookedUp
+from shoal.core.cloud.failures import Advice, Mistake
+from shoal.core.cloud.lookup import RegistryDomain, Switch
+from shoal.setup.cluster.cloud_lookup import CloudLookup, lookup_of
+from unit.setup.cluster.world import PLAIN
+
+DOMAIN = RegistryDomain(name="a.b", instance_id="cri-a", why="VPC endpoint of cri-a")
+NOTE = Advice(mistake=Mistake.EDITION_UNKNOWN, step="s", sentence="a note", blocks=False)
+FOUND = LookedUp(
+    region="r", vpc_id="v", domains=(DOMAIN,), switches={"cri-a": Switch(enabled=True)}, advice=()
+)
+
+
+class Told:
+    """Instances of which is known what a test says."""
+
+    def __init__(self, found: LookedUp, *switches: bool | None) -> None:
+        """Say `found`, and later `switches`."""
+        self._found = found
+        self._switches = dict(zip(("cri-a", "cri-b"), switches, strict=False))
+
+    async def look_up(self, instance_ids: Sequence[str]) -> LookedUp:
+        """Say it."""
+        return self._found
+
+    async def switch(self, instance_id: str) -> Switch:
+        """Say it."""
+        return Switch(enabled=self._switches[instance_id])
+
+
+async def test_domains_are_names_and_notes_are_remarks() -> None:
+    found = await CloudLookup(Told(replace(FOUND, advice=(NOTE,))), ["cri-a"]).look_up()
+    assert found.names == ("a.b",)
+    assert found.remarks == ("a.b, VPC endpoint of cri-a", "a note")
+    assert (found.may_share, found.refusal) == (True, "")
+
+
+async def test_what_blocks_is_the_refusal() -> None:
+    blocking = replace(NOTE, blocks=True, sentence="do this")
+    found = await CloudLookup(Told(replace(FOUND, advice=(NOTE, blocking))), ["cri-a"]).look_up()
+    assert found.refusal == "do this"
+
+
+async def test_one_switch_that_is_off_is_enough() -> None:
+    assert await CloudLookup(Told(FOUND, True, None), ["cri-a", "cri-b"]).may_share()
+    assert not await CloudLookup(Told(FOUND, True, False), ["cri-a", "cri-b"]).may_share()
+
+
+def test_an_installation_names_the_method_and_the_instances() -> None:
+    found = lookup_of(replace(PLAIN, method="worker-role", instances=("cri-a",)))
+    assert isinstance(found, CloudLookup)
