@@ -12,6 +12,7 @@ from shoal import __version__
 # Name of a command -> where it is: a typer.Typer, or a function for one command. Imported when
 # named, so that `shoal version` loads neither a registry client nor containerd's files.
 _ELSEWHERE = {
+    "certs": ("shoal.cli.certs", "certs_app"),
     "pull": ("shoal.cli.pull", "pull_command"),
     "containerd": ("shoal.cli.containerd", "containerd_app"),
     "console": ("shoal.cli.console", "console_app"),

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from shoal.adapters.certificates.errors import UNREADABLE, CertificateError
 from shoal.adapters.certificates.keys import PublicKey, usable, verifies
-from shoal.adapters.certificates.names import common_name, identity_of
+from shoal.adapters.certificates.names import common_name, identity_of, issuer_common_name
 from shoal.core.trust.identity import Identity, Reason, Refused
 
 _PEM = re.compile(rb"-----BEGIN (?P<label>[A-Z0-9 ]+)-----\s.*?-----END (?P=label)-----", re.DOTALL)
@@ -77,6 +77,11 @@ class Certificate:
     def name(self) -> str:
         """For people."""
         return common_name(self.x509)
+
+    @property
+    def issuer_name(self) -> str:
+        """Who it says has signed it, for people."""
+        return issuer_common_name(self.x509)
 
     @property
     def serial(self) -> int:

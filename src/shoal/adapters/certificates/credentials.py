@@ -14,7 +14,8 @@ from pathlib import Path
 
 from shoal.adapters.certificates.certificate import Certificate, read_certificates
 from shoal.adapters.certificates.errors import CertificateError
-from shoal.adapters.certificates.keys import PEM_BYTES_MOST, PrivateKey, key_pem, read_key, sign
+from shoal.adapters.certificates.files import read
+from shoal.adapters.certificates.keys import PrivateKey, key_pem, read_key, sign
 from shoal.adapters.certificates.trust import Trust
 from shoal.core.peer import PeerId
 from shoal.core.trust.identity import Identity, Reason, Refused
@@ -61,10 +62,10 @@ class Credentials:
             CertificateError: a file cannot be read or used, or they do not belong together; the
                 message begins with the file's path.
         """
-        ca, revoked = _read(files.ca), None if files.revoked is None else _read(files.revoked)
+        ca, revoked = read(files.ca), None if files.revoked is None else read(files.revoked)
         trust = Trust.read(ca, revoked, name=str(files.ca), revoked_name=str(files.revoked))
-        certificate = read_certificates(_read(files.certificate), name=str(files.certificate))[0]
-        key = read_key(_read(files.key, secret=True), name=str(files.key))
+        certificate = read_certificates(read(files.certificate), name=str(files.certificate))[0]
+        key = read_key(read(files.key, private=True), name=str(files.key))
         if certificate.public_key != key.public_key():
             raise CertificateError(
                 f"{files.key}: is not the key of the certificate in {files.certificate}: they are "
@@ -125,23 +126,6 @@ class Credentials:
     def sign(self, message: bytes) -> bytes:
         """Return this node's signature of `message`, as `Certificate.verifies` checks it."""
         return sign(self.key, message)
-
-
-def _read(path: Path, *, secret: bool = False) -> bytes:
-    try:
-        with path.open("rb") as file:
-            if secret and os.fstat(file.fileno()).st_mode & 0o007:
-                raise CertificateError(
-                    f"{path}: everyone on this machine can read or change the key: "
-                    f"chmod o= it (defaultMode: 0440 in a Kubernetes volume), and better make a "
-                    f"new one"
-                )
-            content = file.read(PEM_BYTES_MOST + 1)
-    except OSError as error:
-        raise CertificateError(f"{path}: {error.strerror or error}") from error
-    if len(content) > PEM_BYTES_MOST:
-        raise CertificateError(f"{path}: is larger than {PEM_BYTES_MOST} bytes")
-    return content
 
 
 def _context(

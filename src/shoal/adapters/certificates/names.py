@@ -55,8 +55,17 @@ def subject(cluster: str, name: str) -> x509.Name:
 
 def common_name(certificate: x509.Certificate) -> str:
     """Return the subject's common name, or what stands for it."""
-    found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(found[0].value) if found else certificate.subject.rfc4514_string()
+    return _common(certificate.subject)
+
+
+def issuer_common_name(certificate: x509.Certificate) -> str:
+    """Return the issuer's common name, or what stands for it."""
+    return _common(certificate.issuer)
+
+
+def _common(name: x509.Name) -> str:
+    found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found[0].value) if found else name.rfc4514_string()
 
 
 def identity_of(certificate: x509.Certificate) -> Identity:

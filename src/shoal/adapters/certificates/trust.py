@@ -76,7 +76,7 @@ class Trust:
 
     def verified(self, certificate: Certificate, *, now: datetime) -> Identity:
         """As `identity`, for a certificate that was read already."""
-        issuer, identity = self._issuer(certificate), certificate.identity
+        issuer, identity = self.issuer(certificate), certificate.identity
         for holder in (certificate, issuer):
             _require_valid(holder, of=str(identity), now=now)
         if identity.cluster not in _clusters(issuer.x509, default=identity.cluster):
@@ -100,10 +100,15 @@ class Trust:
         Raises:
             Refused: no authority of the bundle signed it, or it names nobody.
         """
-        self._issuer(certificate)
+        self.issuer(certificate)
         return certificate.identity
 
-    def _issuer(self, certificate: Certificate) -> Certificate:
+    def issuer(self, certificate: Certificate) -> Certificate:
+        """Return the authority that signed it.
+
+        Raises:
+            Refused: none of the bundle's did.
+        """
         for authority in self.authorities:
             if authority.x509.subject == certificate.x509.issuer:
                 try:
