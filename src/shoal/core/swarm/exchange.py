@@ -77,7 +77,7 @@ class Exchange:
     heard_s: float = -1e9  # when the tracker last answered about this blob
     lease_asked_s: float | None = None
     lease_refused_s: float = -1e9
-    bereft_s: float = -1e9  # when a neighbour that had what is missing was lost
+    bereft_s: float = -1e9  # when a peer was lost that had what is missing, or might have had
     stuck_said_s: float = -1e9  # when the tracker was last told that nothing comes
     retry_at_s: float = 0.0
     registry_failures: int = 0  # in a row
@@ -184,6 +184,11 @@ class Exchange:
             for piece in bitmap.members(neighbour.held):
                 self.holders[piece] -= 1
             neighbour.held = 0
+
+    def hopes_for(self, peer: PeerId) -> bool:
+        """Whether `peer` has what is missing, or was asked for the exchange and has not answered."""
+        neighbour = self.neighbours.get(peer)
+        return bool(neighbour.held & self.missing) if neighbour else peer in self.joined
 
     def part(self, peer: PeerId) -> None:
         """End the exchange with `peer`; what was asked of it is free to be asked elsewhere."""

@@ -180,8 +180,7 @@ class Swarm:
         self.holds.peer_lost(peer)
         self.uploads.lost(peer)
         for exchange in self.exchanges.values():
-            neighbour = exchange.neighbours.get(peer)
-            if event.failed and neighbour is not None and neighbour.held & exchange.missing:
+            if event.failed and exchange.hopes_for(peer):
                 exchange.bereft_s = self.site.now_s
             exchange.part(peer)
             if exchange.tracker == peer:

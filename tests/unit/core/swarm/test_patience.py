@@ -50,6 +50,15 @@ def test_the_tracker_hears_sooner_where_the_only_holder_was_lost() -> None:
     assert LeaseWanted(TAG, stuck_piece=0) in said(effects, to="a")
 
 
+def test_nor_is_a_holder_waited_for_that_was_lost_before_it_said_what_it_has() -> None:
+    script = wanting()
+    script.hear("a", LeaseNone(TAG), Introduce(TAG, (B,)))
+    script.wait(DEFAULT.stall_s - 0.2)
+    script.tell(on.PeerLost(B, failed=True))
+    effects = script.wait(0.4)
+    assert LeaseWanted(TAG, stuck_piece=0) in said(effects, to="a")
+
+
 def test_a_blob_is_not_stuck_while_the_neighbour_it_waits_for_sends_another() -> None:
     # On a slow link a piece can take its turn for longer than a lease's patience.
     script = wanting()
