@@ -432,7 +432,7 @@ class World:
             sender = self.nodes[source]
             if sender.deceives or piece in sender.wrong.get(spec.tag, {}):
                 node.wrong.setdefault(spec.tag, {})[piece] = source
-        self.tell(name, on.PieceStored(spec.tag, piece, source))
+        self.tell(name, self._stored_event(name, spec, piece, source))
         exchange = node.swarm.exchanges.get(spec.tag)
         if exchange is None:
             return
@@ -443,6 +443,12 @@ class World:
                 self.tell(name, on.ReaderMoved(spec.tag, reach))
         if exchange.complete and spec.tag not in node.finished_s:
             self._check(name, node, spec)
+
+    def _stored_event(
+        self, name: PeerId, spec: BlobSpec, piece: int, source: PeerId
+    ) -> on.PieceStored:
+        """Return what node `name` is told of a piece that is here."""
+        return on.PieceStored(spec.tag, piece, source)
 
     def _check(self, name: PeerId, node: Node, spec: BlobSpec) -> None:
         """The whole digest: keep the blob, or nothing of it, and then the client tries again."""

@@ -64,6 +64,11 @@ class Accounts:
         liar = self._only(self.suspects)
         return liar if liar != self.me else None
 
+    @property
+    def misled(self) -> bool:
+        """Whether that one is this node, to which its registry lies."""
+        return self._only(self.suspects) == self.me
+
     def liars(self, right: Mapping[int, bytes]) -> dict[PeerId, list[int]]:
         """Return who said something else than `right`, the hashes of the blob as it is, of what."""
         found: dict[PeerId, list[int]] = {}

@@ -89,6 +89,9 @@ class Arrivals:
         exchange.set_aside(event.source, event.piece)
         if event.signer is not None:
             self._hear(exchange, event.piece, event.signer, event.piece_hash)
+            if exchange.tracker is not None:
+                suspect = (event.signer, 1 << event.piece)
+                self.site.send(exchange.tracker, say.Suspects(event.tag, (suspect,)))
         self.site.changed = True
 
     def believes(self, tag: BlobTag, piece: int, signer: PeerId | None, hash_: bytes) -> bool:

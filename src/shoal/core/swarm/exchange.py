@@ -69,6 +69,7 @@ class Exchange:
     unvouched: int = 0  # pieces here that nobody vouches for any more: they are not for others
     aside: dict[PeerId, int] = field(default_factory=dict)  # what others have but is not believed
     denied: bool = False  # the registry refuses every credential of this node
+    misled: bool = False  # the registry sends this node other bytes than the blob's
     tracker: PeerId | None = None
     led_s: float = -1e9  # since when it is this one, or when it last led to a lease
     shunned: set[PeerId] = field(default_factory=set)  # trackers that led to nothing

@@ -110,7 +110,9 @@ class Leases:
         under_way = 0
         for other in exchange.runs.values():
             under_way |= bitmap.run(other.first, other.count)
-        if not run & ~exchange.held:
+        if exchange.misled:
+            self._end(tracker, message.tag, first, 0, say.LeaseOutcome.DENIED)
+        elif not run & ~exchange.held:
             self._not_fetched(tracker, message, exchange, done=count)
         elif not (asked or spare or stuck):
             # Asked for as soon as a hand is free: whoever declines is called upon no more.

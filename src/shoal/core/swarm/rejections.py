@@ -77,8 +77,13 @@ class Rejections:
         """Whether the blob was wrong even without those who were doubted."""
         rejection, accounts = self.by_tag.get(tag), self.accounts.get(tag)
         if accounts is not None and accounts.times >= TIMES_VOUCHED_MOST:
-            return True
+            return not accounts.misled
         return rejection is not None and rejection.times >= TIMES_MOST
+
+    def misled(self, tag: BlobTag) -> bool:
+        """Whether what was wrong with the blob was what this node's registry sent it."""
+        accounts = self.accounts.get(tag)
+        return accounts is not None and accounts.misled
 
     def blames(self, peer: PeerId, tag: BlobTag) -> bool:
         """Whether `peer`, if pieces that it sent were wrong, cannot but have known."""

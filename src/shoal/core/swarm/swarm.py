@@ -105,7 +105,9 @@ class Swarm:
             say.LeaseWanted: lambda peer, m: self.site.tell(
                 self.tracker.lease_wanted(peer, m, now_s=self.site.now_s)
             ),
-            say.Suspects: lambda peer, m: self.tracker.told_suspects(peer, m),
+            say.Suspects: lambda peer, m: self.site.tell(
+                self.tracker.told_suspects(peer, m, now_s=self.site.now_s)
+            ),
             say.LeaseProgress: lambda peer, m: self.site.tell(
                 self.tracker.lease_progressed(peer, m, now_s=self.site.now_s)
             ),
@@ -252,7 +254,8 @@ class Swarm:
         exchange.released_s = None
         exchange.progress_s = self.site.now_s
         exchange.registry_failures = 0
-        exchange.denied = False  # whoever wants it now brought a credential that was accepted
+        # Whoever wants it now brought a credential that was accepted.
+        exchange.denied = exchange.misled = self.rejections.misled(tag)
         self.site.changed = True
 
     def _reader_moved(self, event: on.ReaderMoved) -> None:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 # some 300 clients" in a large site; ten times that is the bound against a flood of announcements.
 PARTICIPANTS_MOST = 4096
 TABLES_MOST = 4096
-SUSPECTED_MOST = 256  # blobs of which it is remembered who brought in what was wrong
+CONTESTS_MOST = 256  # blobs of which it is remembered who brought in what was wrong
 
 # How often a piece that somebody says to have is leased anew because others wait for it in vain.
 LAPSES_MOST = 3
@@ -81,6 +81,25 @@ class Lease:
 
 
 @dataclass(slots=True)
+class Contest:
+    """Pieces of a blob that somebody vouched for and was not believed: for others to fetch."""
+
+    suspected: dict[PeerId, int] = field(default_factory=dict)  # who vouched for which
+    complainants: set[PeerId] = field(default_factory=set)  # who did not believe it
+    open_pieces: int = 0  # what has not been fetched anew
+
+    def hear(self, complainant: PeerId, signer: PeerId, pieces: int) -> None:
+        """`complainant` does not believe `signer`'s word for these pieces."""
+        if complainant in self.complainants or len(self.complainants) < PARTICIPANTS_MOST:
+            self.complainants.add(complainant)
+        before = self.suspected.get(signer)
+        if before is not None or len(self.suspected) < PARTICIPANTS_MOST:
+            self.suspected[signer] = (before or 0) | pieces
+            # Once for each that vouches, however many do not believe it.
+            self.open_pieces |= pieces & ~(before or 0)
+
+
+@dataclass(slots=True)
 class Table:
     """What the tracker knows of one blob."""
 
@@ -95,12 +114,11 @@ class Table:
     lapsed_s: dict[int, float] = field(default_factory=dict)  # piece -> when the last of them did
     doubted: set[PeerId] = field(default_factory=set)  # also when they leave and come back
     granted: int = 0  # leases so far
-    # Who brought in which pieces of what was found wrong: these are for others to fetch.
-    suspected: dict[PeerId, int] = field(default_factory=dict)
+    contest: Contest = field(default_factory=Contest)
 
     def leasable(self) -> int:
         """Bitmap of the pieces that no one has and no one fetches."""
-        out = self.available
+        out = self.available & ~self.contest.open_pieces
         for lease in self.leases.values():
             out |= lease.open_pieces
         return bitmap.full(self.spec.pieces) & ~out
@@ -117,20 +135,23 @@ class Table:
             self.available |= participant.offers
 
     def leasable_to(self, peer: PeerId, leasable: int) -> int:
-        """Return those of `leasable` that `peer` may fetch: not what it brought in and was wrong.
+        """Return those of `leasable` that `peer` may fetch: not what it vouched for in vain.
 
         Unless there is nobody else who could, or the one who was to has shown no progress.
         """
-        suspected = self.suspected.get(peer, 0) & leasable
+        contest = self.contest
+        lapsed = sum(1 << piece for piece in self.lapses)
+        if peer not in contest.complainants:
+            # It has them from who is not believed, most likely.
+            leasable &= ~contest.open_pieces | lapsed
+        suspected = contest.suspected.get(peer, 0) & leasable
         if not suspected:
             return leasable
         others = 0
         for other, known in self.participants.items():
             if other != peer and known.wants and not known.denied:
-                others |= ~self.suspected.get(other, 0)
-        for piece in self.lapses:
-            others &= ~(1 << piece)
-        return leasable & ~(suspected & others)
+                others |= ~contest.suspected.get(other, 0)
+        return leasable & ~(suspected & others & ~lapsed)
 
 
 @dataclass(slots=True)
@@ -140,7 +161,7 @@ class Tracker:
     rng: "Random"
     policy: Policy
     tables: dict[BlobTag, Table] = field(default_factory=dict)
-    suspected: dict[BlobTag, dict[PeerId, int]] = field(default_factory=dict)
+    contests: dict[BlobTag, Contest] = field(default_factory=dict)
     unsettled: bool = False  # this node has joined, and holders may be about to tell it
     granted: int = 0  # leases so far, of all blobs
     lapsed: int = 0  # leases taken back for want of progress
@@ -156,7 +177,7 @@ class Tracker:
             grace_s = self.policy.takeover_grace_s if message.takeover else 0.0
             patient_until_s = now_s + self.policy.join_patience_s
             table = self.tables[spec.tag] = Table(spec, now_s + grace_s, patient_until_s)
-            table.suspected = self.suspected.get(spec.tag, table.suspected)
+            table.contest = self.contests.get(spec.tag, table.contest)
         known = table.participants.get(peer)
         if known is None:
             if len(table.participants) >= PARTICIPANTS_MOST:
@@ -238,18 +259,18 @@ class Tracker:
                 self.doubted += 1
         self._lapse(table, now_s)
 
-    def told_suspects(self, peer: PeerId, message: Suspects) -> None:
-        """The blob came wrong at `peer`: what each brought in is for others to fetch next time."""
+    def told_suspects(self, peer: PeerId, message: Suspects, *, now_s: float) -> Replies:
+        """`peer` does not believe who vouched for these pieces: they are for others to fetch."""
         table = self.tables.get(message.tag)
         if table is None or peer not in table.participants:
-            return
-        if message.tag not in self.suspected and len(self.suspected) >= SUSPECTED_MOST:
-            del self.suspected[next(iter(self.suspected))]
-        table.suspected = self.suspected.setdefault(message.tag, table.suspected)
+            return []
+        if message.tag not in self.contests and len(self.contests) >= CONTESTS_MOST:
+            del self.contests[next(iter(self.contests))]
+        table.contest = self.contests.setdefault(message.tag, table.contest)
         pieces = bitmap.full(table.spec.pieces)
         for signer, brought in message.brought:
-            if signer in table.suspected or len(table.suspected) < PARTICIPANTS_MOST:
-                table.suspected[signer] = table.suspected.get(signer, 0) | brought & pieces
+            table.contest.hear(peer, signer, brought & pieces)
+        return self._grant(table, now_s)
 
     def doubt(self, tag: BlobTag, peers: Iterable[PeerId], *, now_s: float) -> Replies:
         """What these say to have of the blob is wrong: lease it to others."""
@@ -300,6 +321,7 @@ class Tracker:
     def _done(self, table: Table, lease: Lease, done: int) -> None:
         lease.done = max(lease.done, min(done, lease.count))
         came = bitmap.run(lease.first, lease.done)
+        table.contest.open_pieces &= ~came
         known = table.participants.get(lease.peer)
         if known is not None:
             known.held |= came

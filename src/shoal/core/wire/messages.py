@@ -192,9 +192,9 @@ class SignerCertificate:
 
 @dataclass(frozen=True, slots=True)
 class Suspects:
-    """To the tracker: the blob was wrong, and these brought in these pieces (bitmaps) of it.
+    """To the tracker: of these pieces (bitmaps) I do not believe those who vouch for them.
 
-    The tracker leases them to others.
+    Since the whole blob was wrong with them, most likely. The tracker leases them to others.
     """
 
     tag: BlobTag
