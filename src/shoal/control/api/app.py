@@ -82,12 +82,7 @@ class Api:
             return await sts.assume_role_with_oidc(console, parameters)
         if action not in _SERVED[version]:
             raise Fault(404, "InvalidAction.NotFound", "Specified api is not found.")
-        now_s = console.now_s
-        caller = await console.read(
-            lambda connection: authenticate(
-                connection, console.vault, self._nonces, call, parameters, now_s=now_s
-            )
-        )
+        caller = await authenticate(console, self._nonces, call, parameters)
         known = Author(caller.arn, author.source, author.request_id)
         return await _SERVED[version][action](Asked(console, caller, known, parameters))
 

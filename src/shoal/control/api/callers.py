@@ -1,7 +1,7 @@
 """Who calls: a user by an access key, or a role by temporary credentials, proven by a signature."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection
@@ -10,6 +10,7 @@ from shoal.control.api import sessions, signatures
 from shoal.control.api.faults import Fault, missing, no_permission
 from shoal.control.api.nonces import Nonces
 from shoal.control.api.signatures import Call
+from shoal.control.console import Console
 from shoal.control.store import access, accounts
 from shoal.control.store.records import NotFound
 from shoal.control.store.vault import Vault
@@ -106,14 +107,8 @@ def claimed(call: Call, parameters: Mapping[str, str]) -> Claimed:
     )
 
 
-def authenticate(
-    connection: Connection,
-    vault: Vault,
-    nonces: Nonces,
-    call: Call,
-    parameters: Mapping[str, str],
-    *,
-    now_s: int,
+async def authenticate(
+    console: Console, nonces: Nonces, call: Call, parameters: Mapping[str, str]
 ) -> Caller:
     """Return who signed a call.
 
@@ -121,14 +116,20 @@ def authenticate(
         Fault: Nobody that is known, or not this call, or not now.
     """
     who = claimed(call, parameters)
-    session, secret = None, ""
+    now_s = console.now_s
     if who.token or who.key_id.startswith("STS."):
         session, secret = sessions.open_session(
-            vault, key_id=who.key_id, token=who.token, now_s=now_s
+            console.vault, key_id=who.key_id, token=who.token, now_s=now_s
         )
-        caller = _role(connection, session)
+        holder = await console.known(
+            ("holder", session.role_name), lambda connection: _role(connection, session.role_name)
+        )
+        caller = _in_session(holder, session)
     else:
-        caller, secret = _user(connection, vault, who.key_id)
+        user = await console.known(
+            ("key", who.key_id), lambda connection: _user(connection, console.vault, who.key_id)
+        )
+        caller, secret = user.caller, user.secret
     if not _is_right(call, parameters, who, secret):
         raise Fault(
             400,
@@ -141,6 +142,12 @@ def authenticate(
     return caller
 
 
+@dataclass(frozen=True, slots=True)
+class _KeyHolder:
+    caller: Caller
+    secret: str = field(repr=False)
+
+
 def _is_right(call: Call, parameters: Mapping[str, str], who: Claimed, secret: str) -> bool:
     if who.authorization is None:
         made = signatures.rpc_signature(call.method, parameters, secret)
@@ -149,7 +156,7 @@ def _is_right(call: Call, parameters: Mapping[str, str], who: Claimed, secret: s
     return signatures.same(made, who.authorization.signature)
 
 
-def _user(connection: Connection, vault: Vault, key_id: str) -> tuple[Caller, str]:
+def _user(connection: Connection, vault: Vault, key_id: str) -> _KeyHolder:
     try:
         key, secret = access.find_key(connection, vault, key_id)
     except NotFound:
@@ -161,36 +168,42 @@ def _user(connection: Connection, vault: Vault, key_id: str) -> tuple[Caller, st
     user = access.user(connection, key.user_name)
     account = accounts.account_id(connection)
     arn = f"acs:ram::{account}:user/{user.name}"
-    return (
-        Caller(
-            account=account,
-            kind=PrincipalKind.USER,
-            id=user.id,
-            arn=arn,
-            principals=(arn, f"acs:ram::{account}:root"),
-            documents=_documents(connection, PrincipalKind.USER, user.name),
-        ),
-        secret,
+    caller = Caller(
+        account=account,
+        kind=PrincipalKind.USER,
+        id=user.id,
+        arn=arn,
+        principals=(arn, f"acs:ram::{account}:root"),
+        documents=_documents(connection, PrincipalKind.USER, user.name),
     )
+    return _KeyHolder(caller, secret)
 
 
-def _role(connection: Connection, session: sessions.Session) -> Caller:
+def _role(connection: Connection, name: str) -> Caller:
     try:
-        role = access.role(connection, session.role_name)
+        role = access.role(connection, name)
     except NotFound:
-        role = None
-    if role is None or role.id != session.role_id:
-        raise Fault(400, "InvalidSecurityToken.Expired", "The role of this session is gone.")
+        raise _role_is_gone() from None
     account = accounts.account_id(connection)
+    arn = f"acs:ram::{account}:role/{role.name}"
     return Caller(
         account=account,
         kind=PrincipalKind.ROLE,
         id=role.id,
-        arn=f"acs:ram::{account}:role/{role.name}/{session.name}",
-        principals=(f"acs:ram::{account}:role/{role.name}", f"acs:ram::{account}:root"),
+        arn=arn,
+        principals=(arn, f"acs:ram::{account}:root"),
         documents=_documents(connection, PrincipalKind.ROLE, role.name),
-        narrowing=session.policy,
     )
+
+
+def _in_session(holder: Caller, session: sessions.Session) -> Caller:
+    if holder.id != session.role_id:
+        raise _role_is_gone()  # another role of its name
+    return replace(holder, arn=f"{holder.arn}/{session.name}", narrowing=session.policy)
+
+
+def _role_is_gone() -> Fault:
+    return Fault(400, "InvalidSecurityToken.Expired", "The role of this session is gone.")
 
 
 def _documents(connection: Connection, kind: PrincipalKind, name: str) -> tuple[str, ...]:

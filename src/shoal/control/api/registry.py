@@ -12,7 +12,7 @@ from shoal.control.api.actions import Action, Asked, invalid, stamp, whole
 from shoal.control.api.faults import Fault
 from shoal.control.store import instances
 from shoal.control.store.records import AlreadyExists, NotFound
-from shoal.core.console.models import EndpointKind, Instance, LinkStatus, VpcLink
+from shoal.core.console.models import Endpoint, EndpointKind, Instance, LinkStatus, VpcLink
 from shoal.core.console.switch import SwitchRefused
 
 VERSION = "2018-12-01"
@@ -50,8 +50,7 @@ async def list_instance(asked: Asked) -> dict[str, object]:
 async def get_instance_vpc_endpoint(asked: Asked) -> dict[str, object]:
     """Describe the way in by VPC, whose `Domains` are texts."""
     instance = await _instance(asked, "GetInstanceVpcEndpoint")
-    endpoints = await asked.console.read(lambda c: instances.endpoints(c, instance.id))
-    links = await asked.console.read(lambda c: instances.links(c, instance.id))
+    endpoints, links = await _ways(asked, instance.id)
     vpc = next((one for one in endpoints if one.kind is EndpointKind.VPC), None)
     return {
         **_DONE,
@@ -74,8 +73,7 @@ async def get_instance_vpc_endpoint(asked: Asked) -> dict[str, object]:
 async def list_instance_endpoint(asked: Asked) -> dict[str, object]:
     """Describe all ways in, whose `Domains` are objects."""
     instance = await _instance(asked, "ListInstanceEndpoint")
-    endpoints = await asked.console.read(lambda c: instances.endpoints(c, instance.id))
-    links = await asked.console.read(lambda c: instances.links(c, instance.id))
+    endpoints, links = await _ways(asked, instance.id)
     summary = asked.flag("Summary", default=False)
     _module(asked)
     return {
@@ -196,7 +194,7 @@ async def _instance(asked: Asked, action: str, *, implied_by: str = "") -> Insta
         except NotFound:
             return None
 
-    found = await asked.console.read(look)
+    found = await asked.console.known(("instance", id_), look)
     # Permission first: who may not ask does not learn which instances there are.
     region = found.region if found is not None else "*"
     resource = f"acs:cr:{region}:{asked.caller.account}:instance/{id_}"
@@ -204,6 +202,12 @@ async def _instance(asked: Asked, action: str, *, implied_by: str = "") -> Insta
     if found is None:
         raise Fault(404, "INSTANCE_NOT_EXIST", f"The instance {id_} does not exist.")
     return found
+
+
+async def _ways(asked: Asked, id_: str) -> tuple[list[Endpoint], list[VpcLink]]:
+    return await asked.console.known(
+        ("ways", id_), lambda c: (instances.endpoints(c, id_), instances.links(c, id_))
+    )
 
 
 def _described(instance: Instance) -> dict[str, object]:

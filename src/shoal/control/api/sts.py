@@ -33,7 +33,7 @@ async def assume_role(asked: Asked) -> dict[str, object]:
     """Give a known caller a role that trusts it, and that its own policies let it assume."""
     arn = asked.text("RoleArn")
     asked.caller.demand("sts:AssumeRole", arn)
-    role = await asked.console.read(lambda connection: _role(connection, arn))
+    role = await asked.console.known(("role", arn), lambda connection: _role(connection, arn))
     trusted = Trusted("RAM", asked.caller.principals)
     if (decision := may_assume(role.trust, trusted)) is not Decision.ALLOWED:
         raise no_permission(
@@ -68,8 +68,10 @@ async def assume_role_with_oidc(
     """
     provider_arn = required(parameters, "OIDCProviderArn")
     arn, token = required(parameters, "RoleArn"), required(parameters, "OIDCToken")
-    provider = await console.read(lambda connection: _provider(connection, provider_arn))
-    role = await console.read(lambda connection: _role(connection, arn))
+    provider = await console.known(
+        ("provider", provider_arn), lambda connection: _provider(connection, provider_arn)
+    )
+    role = await console.known(("role", arn), lambda connection: _role(connection, arn))
     if oidc.issuer_of(token) != provider.issuer:
         raise Fault(
             401,

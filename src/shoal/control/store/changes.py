@@ -8,6 +8,11 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, delete, func, insert, select
 
 from shoal.control.store.database import Database
+from shoal.control.store.recollection import (
+    ALONE_MAX_AGE_S,
+    SHARED_MAX_AGE_S,
+    Recollection,
+)
 from shoal.control.store.records import from_row, to_row
 from shoal.control.store.tables import AUDIT
 from shoal.core.console.models import AuditEvent
@@ -40,14 +45,19 @@ class Change:
     author: Author
     now_s: int
     recorded: int = field(default=0)
+    matters: bool = field(default=False)
 
     def record(self, action: str, resource: str, detail: str = "") -> None:
         """Add what was changed to the audit trail. `detail` must hold no secret."""
         _append(self.connection, self.author, self.now_s, action, resource, detail, allowed=True)
         self.recorded += 1
+        self.matters = True
 
     def is_routine(self) -> None:
-        """Say that this change needs no line in the audit trail, as the use of a session."""
+        """Say that this change needs no line in the audit trail, as the use of a session.
+
+        Nothing that calls depend on may be changed so: what was read before is still used.
+        """
         self.recorded += 1
 
 
@@ -61,6 +71,11 @@ class Changes:
 
     database: Database
     clock: Callable[[], int] = unix_now
+    recollection: Recollection = field(init=False)
+
+    def __post_init__(self) -> None:
+        alone = self.database.is_sqlite
+        self.recollection = Recollection(max_age_s=ALONE_MAX_AGE_S if alone else SHARED_MAX_AGE_S)
 
     @contextmanager
     def by(self, author: Author) -> Iterator[Change]:
@@ -74,6 +89,8 @@ class Changes:
             yield change
             if not change.recorded:
                 raise Unrecorded
+        if change.matters:
+            self.recollection.changed()
 
     def denied(self, author: Author, *, action: str, resource: str, reason: str) -> None:
         """Record that `author` was refused something."""

@@ -2,8 +2,11 @@
 
 import asyncio
 
+from alibabacloud_cr20181201 import models
+
 from shoal.control.store import access
-from unit.control.api.served_cloud import Cloud, refused
+from shoal.core.console.models import PrincipalKind
+from unit.control.api.served_cloud import INSTANCE, Cloud, refused
 
 
 async def test_a_wrong_secret_and_an_unknown_key_are_told_apart(cloud: Cloud) -> None:
@@ -48,3 +51,28 @@ async def test_a_session_ends_with_its_role_and_a_new_one_of_its_name_is_another
                     change, "registry", comment="", trust=role.trust, max_session_s=3600
                 )
             )
+
+
+async def test_what_is_remembered_of_a_caller_ends_with_the_next_change(cloud: Cloud) -> None:
+    ask = models.GetInstanceRequest(instance_id=INSTANCE)
+    key_id = cloud.keys["reader"][0]
+    registry = cloud.registry()
+    policy = "AliyunContainerRegistryReadOnlyAccess"
+    for undo, redo, code in (
+        (
+            lambda c: access.detach(c, policy, PrincipalKind.USER, "reader"),
+            lambda c: access.attach(c, policy, PrincipalKind.USER, "reader"),
+            "NoPermission",
+        ),
+        (
+            lambda c: access.set_key_active(c, "reader", key_id, active=False),
+            lambda c: access.set_key_active(c, "reader", key_id, active=True),
+            "InvalidAccessKeyId.Inactive",
+        ),
+    ):
+        assert (await asyncio.to_thread(registry.get_instance, ask)).status_code == 200
+        await cloud.change(undo)
+        assert (await refused(registry.get_instance, ask)).code == code
+        await cloud.change(redo)
+    await cloud.change(lambda c: access.remove_user(c, "reader"))
+    assert (await refused(registry.get_instance, ask)).code == "InvalidAccessKeyId.NotFound"
