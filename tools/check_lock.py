@@ -48,11 +48,13 @@ def main(root: Path = ROOT) -> int:
     """Print the problems of both locks; return 1 if there is one."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     product: list[str] = project["project"]["dependencies"]
+    extras: dict[str, list[str]] = project["project"].get("optional-dependencies", {})
+    image = [*product, *extras.get("cloud", [])]
     development: list[str] = project["dependency-groups"]["dev"]
     code = 0
     for name, wanted in (
-        ("requirements.lock", product),
-        ("requirements-dev.lock", [*product, *development]),
+        ("requirements.lock", image),
+        ("requirements-dev.lock", [*image, *development]),
     ):
         for problem in problems((root / name).read_text(encoding="utf-8"), wanted):
             print(f"{name} {problem}. ./dev lock writes it anew.")
