@@ -229,10 +229,9 @@ def registry() -> Iterator[Registry]:
     served.stop()
 
 
-@pytest.fixture(scope="module")
-def agent(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
-    """An agent that serves the registry, alone in its site."""
-    folder = tmp_path_factory.mktemp("agent")
+@contextlib.contextmanager
+def running(folder: Path, registry: Registry, **sections: object) -> Iterator[Agent]:
+    """Run an agent that serves the registry, alone in its site; `sections` go over its settings."""
     settings = {
         "front": {"hosts": ["127.0.0.1"], "port": 0},
         "peer": {"hosts": ["127.0.0.1"], "port": 0},
@@ -242,6 +241,7 @@ def agent(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Itera
         # A machine that runs tests may be busier than any node.
         "supervisor": {"heartbeat_timeout_s": 20.0},
         "drain_timeout_s": 2.0,
+        **sections,
     }
     config = folder / "agent.yaml"
     config.write_text(yaml.safe_dump(settings), encoding="utf-8")
@@ -263,6 +263,13 @@ def agent(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Itera
     finally:
         process.kill()  # the agent follows: it asked the kernel to
         process.wait(START_TIMEOUT_S)
+
+
+@pytest.fixture(scope="module")
+def agent(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
+    """An agent that serves the registry, alone in its site."""
+    with running(tmp_path_factory.mktemp("agent"), registry) as started:
+        yield started
 
 
 @pytest.fixture

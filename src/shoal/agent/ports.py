@@ -65,6 +65,10 @@ class Transfers(Protocol):
         """Start transfers that a client is about to want, in this order; returns at once."""
         ...
 
+    def keep(self, spec: BlobSpec, body: bytes) -> None:
+        """Keep small content that the caller has whole, and checked; returns at once."""
+        ...
+
 
 class Origin(Protocol):
     """What transfers need of the registry client."""

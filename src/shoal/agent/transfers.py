@@ -29,6 +29,7 @@ _log = logging.getLogger("shoal.agent.transfers")
 
 SUSPECTS_MOST = 256  # blobs whose digest failed, remembered until they were fetched again
 ENDINGS_TIMEOUT_S = 5.0  # for files to be closed or kept when the agent stops
+KEEPING_MOST = 64  # part files that are being closed; more manifests are not kept for now
 SOURCES_MOST = 4096  # blobs whose byte counts are remembered for whoever asks
 
 
@@ -166,6 +167,30 @@ class TransferManager:
         for spec in specs:
             if spec.tag not in self.active:
                 self._drop_group(spec.tag)
+
+    def keep(self, spec: BlobSpec, body: bytes) -> None:
+        """Keep content that somebody else has fetched and checked; returns at once."""
+        tag = spec.tag
+        taken = tag in self.active or tag in self._opening or tag in self._closing
+        if taken or not spec.pieces or len(self._closing) >= KEEPING_MOST:
+            return
+        # It can be neither opened nor begun before its file has its name.
+        task = self._endings.start(self._keep_whole(spec, body), name="keep a manifest")
+        self._closing[tag] = task
+        task.add_done_callback(lambda _: self._closing.pop(tag, None))
+
+    async def _keep_whole(self, spec: BlobSpec, body: bytes) -> None:
+        stored = await self._open_stored(spec)
+        if stored is not None:
+            stored.close()
+            return
+        try:
+            await self._in_thread(_write_whole, self._store, spec, body)
+        except StoreError as error:
+            _log.info("blob_not_kept", extra={"digest": str(spec.digest), "error": str(error)})
+            return
+        await self._in_thread(self._holdings.add, spec, {})
+        self._swarm.tell(on.BlobStored(spec))
 
     def sources(self, digest: Digest) -> Sources | None:
         """Return a blob's length and where its bytes came from, if it was seen lately."""
@@ -394,6 +419,15 @@ class TransferManager:
         for transfer in self.active.values():
             transfer.partial.close()
         self.active.clear()
+
+
+def _write_whole(store: Store, spec: BlobSpec, body: bytes) -> None:
+    partial = store.partial(spec)
+    try:
+        partial.write(0, body)
+        partial.commit().close()
+    finally:
+        partial.close()
 
 
 def _close(unwanted: StoredBlob | PartialBlob | None) -> None:

@@ -81,6 +81,7 @@ class FakeTransfers:
         self.opened: list[BlobSpec] = []
         self.grants: list[OriginGrant] = []
         self.started_ahead: list[BlobSpec] = []
+        self.kept: list[BlobSpec] = []
         self.open_readers = 0
 
     def __enter__(self) -> "FakeTransfers":
@@ -147,6 +148,12 @@ class FakeTransfers:
         """Remember what was to be started."""
         self.started_ahead += specs
         self.grants.append(grant)
+
+    def keep(self, spec: BlobSpec, body: bytes) -> None:
+        """Hold what was given to be kept."""
+        self.kept.append(spec)
+        if spec.digest not in self._blobs:
+            self.add(spec.digest, body)
 
     def sources(self, digest: Digest) -> FakeBlob | None:
         """Return where the bytes of `digest` came from, None if it was not added."""

@@ -550,3 +550,34 @@ async def test_what_becomes_whole_is_offered_to_peers() -> None:
         assert holding.hashes == SAMPLE.hashes()
         assert SPEC.tag in member.node.swarm.holds.specs
         member.node.tell(on.BlobDropped(SPEC.tag))
+
+
+async def test_what_the_front_has_whole_is_kept_and_offered() -> None:
+    async with site(HOST, origin=registry()) as (member,):
+        member.transfers.keep(SPEC, SAMPLE.content)
+        reader = await member.transfers.open(SPEC, GRANT)
+        assert isinstance(reader, StoredReader)
+        assert await read_all(reader) == SAMPLE.content
+        reader.close()
+        assert member.holdings.spec(SPEC.tag) == SPEC
+        member.transfers.keep(SPEC, SAMPLE.content)  # it is here already
+        await kept(member)
+
+
+async def test_what_is_arriving_is_not_kept_a_second_time() -> None:
+    origin = registry()
+    async with site(HOST, origin=origin) as (member,):
+        reader = await member.transfers.open(SPEC, GRANT)
+        member.transfers.keep(SPEC, SAMPLE.content)
+        assert await read_all(reader) == SAMPLE.content
+        reader.close()
+        await kept(member)
+
+
+async def test_a_store_without_room_keeps_nothing_and_harms_nobody() -> None:
+    async with site(HOST, origin=registry(), make_store=lambda: MemoryStore(quota_bytes=10)) as (
+        member,
+    ):
+        member.transfers.keep(SPEC, SAMPLE.content)
+        with pytest.raises(StoreFull):
+            await member.transfers.open(SPEC, GRANT)

@@ -185,6 +185,12 @@ class ManifestAnswers:
         self._gate.granted(exchange.holder, content.digest, facts, asked_s=asked_s)
         if manifest is not None:
             self._gate.read(exchange, content.digest, manifest)
+        if content.body is not None:
+            # For peers, and for an outage: clients that ask by tag alone read it from here only.
+            spec = BlobSpec(
+                exchange.config.name, content.digest, content.length_bytes, ContentKind.MANIFEST
+            )
+            self._transfers.keep(spec, content.body)
         return content
 
     async def _stale(self, exchange: Exchange, tag: str) -> web.Response | None:

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -112,14 +112,14 @@ class World:
         method: str,
         path: str,
         *,
-        headers: dict[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
         ns: str | None = None,
     ) -> Answer:
         """Ask as containerd's mirror does, with `ns`."""
         return await self.ask_url(method, self.url(path, ns=ns), headers=headers)
 
     async def ask_url(
-        self, method: str, url: str, *, headers: dict[str, str] | None = None
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None
     ) -> Answer:
         """Ask for exactly this URL."""
         async with self.session.request(

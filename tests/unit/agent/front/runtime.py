@@ -6,23 +6,47 @@ sends the request once more.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 from urllib.parse import urlencode, urlsplit
 
+import aiohttp
 from yarl import URL
 
 from shoal.core.oci.challenges import Challenge, parse_challenges, token_url
-from unit.agent.front.conftest import Answer, World, basic
+from unit.agent.front.conftest import Answer, basic
+
+
+class Asked(Protocol):
+    """A front, and the connections to it."""
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """Keeps connections."""
+        ...
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        ns: str | None = None,
+    ) -> Answer:
+        """Ask as containerd's mirror does, with `ns`."""
+        ...
 
 
 @dataclass(slots=True)
 class Runtime:
     """One client; `login` is a name and a password, or None."""
 
-    world: World
+    world: Asked
     login: tuple[str, str] | None = None
     sends_forms: bool = True
     token: str | None = None
+    is_basic: bool = False
     realms: list[str] = field(default_factory=list)
 
     async def ask(self, method: str, path: str, *, ns: str | None = None) -> Answer:
@@ -48,9 +72,14 @@ class Runtime:
         ]
 
     def _headers(self) -> dict[str, str]:
+        if self.is_basic and self.login is not None:
+            return basic(*self.login)
         return {"Authorization": f"Bearer {self.token}"} if self.token is not None else {}
 
     async def _authenticate(self, challenge: Challenge) -> bool:
+        if challenge.scheme == "basic":
+            was_basic, self.is_basic = self.is_basic, self.login is not None
+            return self.is_basic and not was_basic
         realm = challenge.get("realm") or ""
         self.realms.append(realm)
         if self.login is not None and self.sends_forms:
