@@ -357,14 +357,14 @@ class TransferManager:
         from_peers = {
             piece: (transfer.hashes[piece], peer)
             for piece, peer in transfer.suppliers.items()
-            if peer != REGISTRY
+            if peer != REGISTRY and piece not in transfer.vouchers.receipts
         }
         _log.error(
             "blob_rejected",
             extra={
                 "digest": str(spec.digest),
                 "registry": spec.registry,
-                "pieces_from_peers": len(from_peers),
+                "pieces_from_peers": sum(p != REGISTRY for p in transfer.suppliers.values()),
                 "pieces": spec.pieces,
             },
         )
@@ -378,6 +378,16 @@ class TransferManager:
         self._metrics.transfers.labels(result="rejected").inc()
         self._swarm.tell(on.BlobRejected(spec.tag))
         self._close_soon(transfer, discard=True)
+        if transfer.grants and self._swarm.swarm.rejections.tells_more(spec.tag):
+            again = self._fetch_again(spec, list(transfer.grants)[-1])
+            self._tasks.start(again, name="fetch a blob again")
+
+    async def _fetch_again(self, spec: BlobSpec, grant: OriginGrant) -> None:
+        """Find out who vouched for wrong bytes, before a client comes back for the blob."""
+        if (closing := self._closing.get(spec.tag)) is not None:
+            await asyncio.wait([closing])
+            self._closing.pop(spec.tag, None)
+        await self._prefetch([spec], grant)
 
     def _name_liars(self, transfer: Transfer) -> None:
         """The blob is right now: whose pieces were other ones before, and had they to know?"""

@@ -80,6 +80,11 @@ class Rejections:
             return not accounts.misled
         return rejection is not None and rejection.times >= TIMES_MOST
 
+    def tells_more(self, tag: BlobTag) -> bool:
+        """Whether fetching the blob again at once shows who vouched for what was wrong."""
+        accounts = self.accounts.get(tag)
+        return accounts is not None and accounts.times < TIMES_VOUCHED_MOST and not accounts.misled
+
     def misled(self, tag: BlobTag) -> bool:
         """Whether what was wrong with the blob was what this node's registry sent it."""
         accounts = self.accounts.get(tag)
