@@ -14,6 +14,10 @@ rules:
     resources: [configmaps]
     resourceNames: [{{ $name }}]
     verbs: [get, patch, delete]
+  # Whether this node's agent has ended.
+  - apiGroups: [""]
+    resources: [pods]
+    verbs: [list]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding

@@ -6,7 +6,8 @@ They take no arguments: what they are told is in files and variables that the ch
 import typer
 
 from shoal.cli.setup_cluster import controller, job
-from shoal.cli.setup_node import install, prepare
+from shoal.cli.setup_node import farewell, install, prepare
+from shoal.cli.setup_uninstall import uninstall
 
 setup_app = typer.Typer(
     help="What the Helm chart's containers run; not meant for people.", no_args_is_help=True
@@ -15,3 +16,5 @@ setup_app.command()(prepare)
 setup_app.command()(install)
 setup_app.command()(job)
 setup_app.command()(controller)
+setup_app.command()(uninstall)
+setup_app.command()(farewell)

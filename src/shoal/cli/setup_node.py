@@ -1,5 +1,6 @@
 """`shoal setup prepare|install|farewell`: what runs on each node."""
 
+import asyncio
 import signal
 from pathlib import Path
 from threading import Event
@@ -68,6 +69,46 @@ def install() -> None:
             stop=until_terminated(),
             also=Renewing(identity).look,
         )
+
+
+def farewell() -> None:
+    """Leave this node as it was before Shoal, after an uninstallation.
+
+    Waits for the agent's pod to end, restores the runtime's files, deletes the
+    store, takes the node's name off ConfigMap NAME-farewell, and waits to be
+    ended.
+
+    Exit codes:
+    0 ended by SIGTERM;
+    78 a variable is missing.
+    """
+    from shoal.adapters.telemetry.logs import logs_to
+
+    with logs_to(2, level="info", format_="json"):
+        asyncio.run(_say_farewell())
+
+
+async def _say_farewell() -> None:
+    from shoal.adapters.kube.api import KubeAccess, connected, in_cluster_server
+    from shoal.setup.farewell.node import NodeFarewell
+    from shoal.setup.node.runtimes import runtime_at
+    from shoal.setup.node.told import runtime_place, variable
+
+    place = runtime_place()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with connected(KubeAccess(in_cluster_server())) as kube, asyncio.TaskGroup() as group:
+        node = NodeFarewell(
+            kube=kube,
+            namespace=variable("NAMESPACE"),
+            node=variable("NODE"),
+            runtime=runtime_at(place),
+            store=Path(variable("STORE")),
+        )
+        work = group.create_task(node.run())
+        await stop.wait()
+        work.cancel()
 
 
 def _identity() -> "Identity":

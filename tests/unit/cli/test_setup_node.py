@@ -2,17 +2,18 @@
 
 import os
 import signal
+from collections.abc import Callable
 
 import pytest
 
-from shoal.cli.setup_node import install, until_terminated
+from shoal.cli.setup_node import farewell, install, prepare, until_terminated
 from shoal.core.errors import SettingsError
 
 
-def test_outside_of_the_chart_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SHOAL_SETUP_RUNTIME", raising=False)
+@pytest.mark.parametrize("command", [prepare, install, farewell])
+def test_outside_of_the_chart_it_says_so(command: Callable[[], None]) -> None:
     with pytest.raises(SettingsError, match="for the chart's containers"):
-        install()
+        command()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

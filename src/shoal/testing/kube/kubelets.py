@@ -57,6 +57,9 @@ class Kubelets:
     async def step(self) -> None:
         """Make missing pods, and end those that nobody means any more, on nodes that are up."""
         objects = self._server.objects
+        # As the garbage collector finds what was made for an owner that had gone by then.
+        for orphan in objects.orphans():
+            self._server.delete(str(orphan))
         daemonsets = {it["metadata"]["uid"]: it for it in objects.all(_DAEMONSETS, lambda _: True)}
         pods = {_path(pod): pod for pod in objects.all(_PODS, lambda _: True)}
         for path, pod in pods.items():

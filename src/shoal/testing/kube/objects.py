@@ -58,6 +58,12 @@ class ResourcePath:
         """Return the path of an object of this collection."""
         return replace(self, name=name)
 
+    def __str__(self) -> str:
+        root = "apis" if "/" in self.group else "api"
+        where = f"/namespaces/{self.namespace}" if self.namespace else ""
+        parts = [part for part in (self.resource, self.name, self.subresource) if part]
+        return f"/{root}/{self.group}{where}/{'/'.join(parts)}"
+
     def holds(self, other: "ResourcePath") -> bool:
         """Return whether the object at `other` belongs to this collection."""
         return (self.group, self.resource) == (other.group, other.resource) and (
@@ -132,6 +138,16 @@ class Objects:
             if uid in owners and not owners & there:
                 found.append(path)
         return found
+
+    def orphans(self) -> list[ResourcePath]:
+        """Return the objects whose owners have all gone."""
+        there = {thing["metadata"]["uid"] for thing in self._objects.values()}
+        return [
+            path
+            for path, thing in self._objects.items()
+            if (owners := thing["metadata"].get("ownerReferences"))
+            and not {owner["uid"] for owner in owners} & there
+        ]
 
     def all(self, collection: ResourcePath, matches: Matches) -> list[dict[str, Any]]:
         """Return the objects of a collection, in order of their names."""

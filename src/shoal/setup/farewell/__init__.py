@@ -1,0 +1,1 @@
+"""The uninstall: every node as it was, also those that are down when it happens."""
