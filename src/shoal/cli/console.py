@@ -55,6 +55,27 @@ def serve(
             "--https", help="People come through a proxy by HTTPS: cookies are for that alone."
         ),
     ] = False,
+    metadata: Annotated[
+        str,
+        typer.Option(
+            envvar="SHOAL_CONSOLE_METADATA",
+            help="Address and port of a metadata service for nodes: whoever reaches it has their "
+            "role.",
+        ),
+    ] = "",
+    metadata_cluster: Annotated[
+        str,
+        typer.Option(envvar="SHOAL_CONSOLE_METADATA_CLUSTER", help="ID of those nodes' cluster."),
+    ] = "",
+    metadata_role: Annotated[
+        str, typer.Option(envvar="SHOAL_CONSOLE_METADATA_ROLE", help="Name of those nodes' role.")
+    ] = "",
+    metadata_token_only: Annotated[
+        bool,
+        typer.Option(
+            "--metadata-token-only", help="Answer only with a token, as hardened nodes do."
+        ),
+    ] = False,
 ) -> None:
     """Serve the console until it is interrupted.
 
@@ -68,8 +89,17 @@ def serve(
     host, port = _address(listen)
     _needed()
     from shoal.control.api.app import mount
+    from shoal.control.api.metadata import Node
+    from shoal.control.serving import MetadataService
     from shoal.control.serving import serve as serve_console
 
+    service = None
+    if metadata:
+        if not (metadata_cluster and metadata_role):
+            raise SettingsError("--metadata takes --metadata-cluster and --metadata-role")
+        node = Node(cluster_id=metadata_cluster, role=metadata_role, token_only=metadata_token_only)
+        metadata_host, metadata_port = _address(metadata)
+        service = MetadataService(host=metadata_host, port=metadata_port, node=node)
     asyncio.run(
         serve_console(
             database_url=database,
@@ -80,6 +110,7 @@ def serve(
             setup_code=secrets.token_hex(8),
             say=lambda text: print(text, flush=True),
             mounts=[mount],
+            metadata=service,
         )
     )
 

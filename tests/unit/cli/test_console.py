@@ -40,6 +40,29 @@ def test_it_prints_where_it_is_and_the_first_administrators_page_and_ends_on_a_s
     assert "0001_start" in lines[0]
 
 
+def test_a_metadata_service_is_served_beside_it_and_only_if_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [sys.executable, "-m", "shoal", "console", "serve", "--listen", "127.0.0.1:0"]
+    command += [*_options(tmp_path), "--key-file", f"{tmp_path}/console.key"]
+    command += ["--metadata", "127.0.0.1:0", "--metadata-cluster", "c1", "--metadata-role", "w"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            lines = iter(process.stdout.readline, "")
+            where = next(line for line in lines if line.startswith("metadata: ")).split()[1]
+            ask = urllib.request.Request(f"http://{where}/latest/api/token", method="PUT")
+            ask.add_header("X-aliyun-ecs-metadata-token-ttl-seconds", "60")
+            with urllib.request.urlopen(ask, timeout=30) as answer:
+                assert len(answer.read()) > 20
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+    assert process.returncode == 0
+    assert main(["console", "serve", "--metadata", "127.0.0.1:1", *_options(tmp_path)]) == 78
+    assert "--metadata-role" in capsys.readouterr().err
+
+
 def test_backup_and_restore_are_one_command_each(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

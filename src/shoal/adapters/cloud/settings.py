@@ -1,6 +1,7 @@
 """How the cloud is asked, and with whose credentials. Secrets are files, and never in here."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shoal.core.cloud.failures import Attempt
@@ -44,6 +45,17 @@ class CloudSettings:
     ca_file: Path | None = None
     metadata_proxy: str = ""
     private_network: bool = False
+
+    def asked_at(self, environment: Mapping[str, str]) -> "CloudSettings":
+        """Return these, with who is asked as SHOAL_CLOUD_* variables name it."""
+        ca_file = environment.get("SHOAL_CLOUD_CA_FILE", "")
+        return replace(
+            self,
+            endpoint=environment.get("SHOAL_CLOUD_ENDPOINT", ""),
+            ca_file=Path(ca_file) if ca_file else None,
+            metadata_proxy=environment.get("SHOAL_CLOUD_METADATA", ""),
+            private_network=environment.get("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "") == "true",
+        )
 
     def attempt(self) -> Attempt:
         """Return what a sentence about a failure is filled in with."""

@@ -41,6 +41,9 @@ class Asked:
         return value == "true"
 
 
+# What Container Registry's answers begin with.
+DONE: Mapping[str, object] = {"Code": "success", "IsSuccess": True}
+
 Action = Callable[[Asked], Awaitable[dict[str, object]]]
 
 

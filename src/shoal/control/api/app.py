@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from shoal.control.api import registry, sts
+from shoal.control.api import components, registry, sts
 from shoal.control.api.actions import Action, Asked
 from shoal.control.api.callers import authenticate
 from shoal.control.api.faults import Fault, missing
@@ -21,7 +21,7 @@ from shoal.control.store.changes import Author
 
 MAX_PARAMETERS = 100
 _SERVED: Mapping[str, Mapping[str, Action]] = {
-    registry.VERSION: registry.ACTIONS,
+    registry.VERSION: {**registry.ACTIONS, **components.ACTIONS},
     sts.VERSION: sts.ACTIONS,
 }
 _UNSIGNED = "AssumeRoleWithOIDC"

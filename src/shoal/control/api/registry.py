@@ -6,22 +6,20 @@ cloud has that switch in its console alone.
 
 from collections.abc import Mapping
 
-from sqlalchemy import Connection
-
-from shoal.control.api.actions import Action, Asked, invalid, stamp, whole
+from shoal.control.api.actions import DONE, Action, Asked, invalid, stamp, whole
 from shoal.control.api.faults import Fault
+from shoal.control.api.instances import instance_of, ways_of
 from shoal.control.store import instances
 from shoal.control.store.records import AlreadyExists, NotFound
-from shoal.core.console.models import Endpoint, EndpointKind, Instance, LinkStatus, VpcLink
+from shoal.core.console.models import EndpointKind, Instance, LinkStatus, VpcLink
 from shoal.core.console.switch import SwitchRefused
 
 VERSION = "2018-12-01"
-_DONE: Mapping[str, object] = {"Code": "success", "IsSuccess": True}
 
 
 async def get_instance(asked: Asked) -> dict[str, object]:
     """Describe one instance."""
-    return {**_DONE, **_described(await _instance(asked, "GetInstance"))}
+    return {**DONE, **_described(await instance_of(asked, "GetInstance"))}
 
 
 async def list_instance(asked: Asked) -> dict[str, object]:
@@ -39,7 +37,7 @@ async def list_instance(asked: Asked) -> dict[str, object]:
             found = [one for one in found if getattr(one, attribute) == wanted]
     shown = found[(page - 1) * size : page * size]
     return {
-        **_DONE,
+        **DONE,
         "PageNo": page,
         "PageSize": size,
         "TotalCount": len(found),
@@ -49,11 +47,11 @@ async def list_instance(asked: Asked) -> dict[str, object]:
 
 async def get_instance_vpc_endpoint(asked: Asked) -> dict[str, object]:
     """Describe the way in by VPC, whose `Domains` are texts."""
-    instance = await _instance(asked, "GetInstanceVpcEndpoint")
-    endpoints, links = await _ways(asked, instance.id)
+    instance = await instance_of(asked, "GetInstanceVpcEndpoint")
+    endpoints, links = await ways_of(asked, instance.id)
     vpc = next((one for one in endpoints if one.kind is EndpointKind.VPC), None)
     return {
-        **_DONE,
+        **DONE,
         "Enable": vpc is not None and vpc.enabled,
         "ModuleName": _module(asked),
         "Domains": list(vpc.domains) if vpc is not None else [],
@@ -72,12 +70,12 @@ async def get_instance_vpc_endpoint(asked: Asked) -> dict[str, object]:
 
 async def list_instance_endpoint(asked: Asked) -> dict[str, object]:
     """Describe all ways in, whose `Domains` are objects."""
-    instance = await _instance(asked, "ListInstanceEndpoint")
-    endpoints, links = await _ways(asked, instance.id)
+    instance = await instance_of(asked, "ListInstanceEndpoint")
+    endpoints, links = await ways_of(asked, instance.id)
     summary = asked.flag("Summary", default=False)
     _module(asked)
     return {
-        **_DONE,
+        **DONE,
         "Endpoints": [
             {
                 "EndpointType": one.kind.value,
@@ -85,13 +83,7 @@ async def list_instance_endpoint(asked: Asked) -> dict[str, object]:
                 "Status": "RUNNING",
                 "AclEnable": one.acl_enabled,
                 "AclEntries": [] if summary else [{"Entry": entry} for entry in one.acl],
-                "Domains": [
-                    {
-                        "Domain": domain,
-                        "Type": "SYSTEM" if domain.endswith(".cr.aliyuncs.com") else "USER",
-                    }
-                    for domain in one.domains
-                ],
+                "Domains": [_domain(name) for name in one.domains],
                 "LinkedVpcs": [
                     {"VpcId": link.vpc_id} for link in links if one.kind is EndpointKind.VPC
                 ],
@@ -103,7 +95,7 @@ async def list_instance_endpoint(asked: Asked) -> dict[str, object]:
 
 async def create_linked_vpc(asked: Asked) -> dict[str, object]:
     """Put a VPC into an instance's VPC ACL."""
-    instance = await _instance(asked, "CreateInstanceVpcEndpointLinkedVpc")
+    instance = await instance_of(asked, "CreateInstanceVpcEndpointLinkedVpc")
     link = VpcLink(
         instance_id=instance.id,
         vpc_id=asked.text("VpcId"),
@@ -116,12 +108,12 @@ async def create_linked_vpc(asked: Asked) -> dict[str, object]:
         await asked.console.change(asked.author, lambda change: instances.add_link(change, link))
     except AlreadyExists as error:
         raise Fault(400, "VPC_ALREADY_LINKED", str(error)) from error
-    return dict(_DONE)
+    return dict(DONE)
 
 
 async def delete_linked_vpc(asked: Asked) -> dict[str, object]:
     """Take a VPC out of an instance's VPC ACL."""
-    instance = await _instance(asked, "DeleteInstanceVpcEndpointLinkedVpc")
+    instance = await instance_of(asked, "DeleteInstanceVpcEndpointLinkedVpc")
     vpc_id = asked.text("VpcId")
     try:
         await asked.console.change(
@@ -129,7 +121,7 @@ async def delete_linked_vpc(asked: Asked) -> dict[str, object]:
         )
     except NotFound as error:
         raise Fault(404, "VPC_NOT_LINKED", str(error)) from error
-    return dict(_DONE)
+    return dict(DONE)
 
 
 async def get_p2p(asked: Asked) -> dict[str, object]:
@@ -137,11 +129,11 @@ async def get_p2p(asked: Asked) -> dict[str, object]:
 
     The policy of the component's documentation is enough, which cannot name an action of ours.
     """
-    instance = await _instance(
+    instance = await instance_of(
         asked, "GetInstanceP2PAcceleration", implied_by="GetInstanceVpcEndpoint"
     )
     return {
-        **_DONE,
+        **DONE,
         "InstanceId": instance.id,
         "Enable": instance.p2p_enabled,
         "Generation": instance.p2p_generation,
@@ -150,7 +142,7 @@ async def get_p2p(asked: Asked) -> dict[str, object]:
 
 async def set_p2p(asked: Asked) -> dict[str, object]:
     """Turn P2P Acceleration on or off, by the rules that the pages keep as well."""
-    instance = await _instance(asked, "SetInstanceP2PAcceleration")
+    instance = await instance_of(asked, "SetInstanceP2PAcceleration")
     enable = asked.flag("Enable")
     confirmed = asked.flag("Confirm", default=False)
     forced = asked.flag("Force", default=False)
@@ -163,7 +155,26 @@ async def set_p2p(asked: Asked) -> dict[str, object]:
         )
     except SwitchRefused as refused:
         raise Fault(409, refused.code, str(refused)) from refused
-    return {**_DONE, "Enable": switched.enabled, "Generation": switched.generation}
+    return {**DONE, "Enable": switched.enabled, "Generation": switched.generation}
+
+
+async def get_instance_endpoint(asked: Asked) -> dict[str, object]:
+    """Describe the way in from the internet, the only one that this action knows."""
+    instance = await instance_of(asked, "GetInstanceEndpoint")
+    kind = asked.text("EndpointType")
+    if kind.lower() != EndpointKind.INTERNET.value:
+        raise invalid("EndpointType", "Internet: the VPC's has GetInstanceVpcEndpoint")
+    endpoints, _ = await ways_of(asked, instance.id)
+    _module(asked)
+    found = next((one for one in endpoints if one.kind is EndpointKind.INTERNET), None)
+    return {
+        **DONE,
+        "Enable": found is not None and found.enabled,
+        "Status": "RUNNING",
+        "AclEnable": found is not None and found.acl_enabled,
+        "AclEntries": [{"Entry": entry, "Comment": ""} for entry in found.acl] if found else [],
+        "Domains": [_domain(name) for name in found.domains] if found else [],
+    }
 
 
 ACTIONS: Mapping[str, Action] = {
@@ -173,41 +184,14 @@ ACTIONS: Mapping[str, Action] = {
     "ListInstanceEndpoint": list_instance_endpoint,
     "CreateInstanceVpcEndpointLinkedVpc": create_linked_vpc,
     "DeleteInstanceVpcEndpointLinkedVpc": delete_linked_vpc,
+    "GetInstanceEndpoint": get_instance_endpoint,
     "GetInstanceP2PAcceleration": get_p2p,
     "SetInstanceP2PAcceleration": set_p2p,
 }
 
 
-async def _instance(asked: Asked, action: str, *, implied_by: str = "") -> Instance:
-    """Return the instance that a call names, if the caller may do `action` with it.
-
-    Args:
-        asked: The call.
-        action: Without its product, such as `GetInstance`.
-        implied_by: Another action that allows this one too, unless a policy denies it by name.
-    """
-    id_ = asked.text("InstanceId")
-
-    def look(connection: Connection) -> Instance | None:
-        try:
-            return instances.find(connection, id_)
-        except NotFound:
-            return None
-
-    found = await asked.console.known(("instance", id_), look)
-    # Permission first: who may not ask does not learn which instances there are.
-    region = found.region if found is not None else "*"
-    resource = f"acs:cr:{region}:{asked.caller.account}:instance/{id_}"
-    asked.caller.demand(f"cr:{action}", resource, implied_by=implied_by and f"cr:{implied_by}")
-    if found is None:
-        raise Fault(404, "INSTANCE_NOT_EXIST", f"The instance {id_} does not exist.")
-    return found
-
-
-async def _ways(asked: Asked, id_: str) -> tuple[list[Endpoint], list[VpcLink]]:
-    return await asked.console.known(
-        ("ways", id_), lambda c: (instances.endpoints(c, id_), instances.links(c, id_))
-    )
+def _domain(name: str) -> dict[str, str]:
+    return {"Domain": name, "Type": "SYSTEM" if name.endswith(".cr.aliyuncs.com") else "USER"}
 
 
 def _described(instance: Instance) -> dict[str, object]:

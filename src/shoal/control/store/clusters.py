@@ -144,6 +144,19 @@ def report(change: Change, component: Component, *, installed: bool) -> None:
     )
 
 
+def report_from(
+    change: Change, cluster: Cluster, component: Component, *, installed: bool
+) -> Component:
+    """Take in a report, also of a cluster that is not known yet; return what is on record now."""
+    if cluster.id not in names(change.connection):
+        create(change, cluster)
+    report(change, component, installed=installed)
+    (kept,) = components(
+        change.connection, instance_id=component.instance_id, cluster_id=component.cluster_id
+    )
+    return kept
+
+
 def uninstalled(change: Change, cluster_id: str, instance_id: str, *, by_hand: bool) -> None:
     """Take a component off the record: its cluster says it is gone, or a person does.
 

@@ -1,8 +1,10 @@
 """Registries from the cloud: what it says of the instances, as the set-up takes it."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from shoal import __version__
 from shoal.adapters.cloud.lookup import AcrLookup, LookedUp
 from shoal.adapters.cloud.settings import CloudSettings
 from shoal.core.cloud.lookup import Switch, may_share
@@ -22,14 +24,34 @@ class Instances(Protocol):
         """Return an instance's switch."""
         ...
 
+    async def report(self, instance_id: str, component: Mapping[str, str]) -> Switch:
+        """Tell a console what runs here; return whether it may share."""
+        ...
+
 
 class CloudLookup:
     """The registries of instances."""
 
-    def __init__(self, cloud: Instances, instances: Sequence[str]) -> None:
-        """Ask `cloud` for `instances`."""
+    def __init__(
+        self,
+        cloud: Instances,
+        instances: Sequence[str],
+        *,
+        component: Mapping[str, str] | None = None,
+        installing: bool = False,
+    ) -> None:
+        """Ask `cloud` for `instances`.
+
+        Args:
+            cloud: who is asked.
+            instances: IDs.
+            component: what a console is told of this cluster; None: nobody is told.
+            installing: whether this is the installation, and no later report.
+        """
         self._cloud = cloud
         self._instances = tuple(instances)
+        self._component = component
+        self._installing = installing
 
     async def look_up(self) -> Registries:
         """Return the domains of all instances.
@@ -39,9 +61,12 @@ class CloudLookup:
         """
         found = await self._cloud.look_up(self._instances)
         blocking = found.blocking
+        switches = list(found.switches.values())
+        if self._installing and not blocking:
+            switches = await self._switches()
         return Registries(
             names=tuple(domain.name for domain in found.domains),
-            may_share=may_share(found.switches.values()),
+            may_share=may_share(switches),
             remarks=(
                 *(f"{domain.name}, {domain.why}" for domain in found.domains),
                 *(one.sentence for one in found.advice if not one.blocks),
@@ -55,12 +80,30 @@ class CloudLookup:
         Raises:
             CloudFailed: a switch could not be asked.
         """
-        switches = [await self._cloud.switch(id_) for id_ in self._instances]
-        return may_share(switches)
+        return may_share(await self._switches())
+
+    async def _switches(self) -> list[Switch]:
+        if self._component is None:
+            return [await self._cloud.switch(id_) for id_ in self._instances]
+        said = {**self._component, **({"Installed": "true"} if self._installing else {})}
+        # A console's answer counts for this cluster: it may have to be installed anew.
+        return [await self._cloud.report(id_, said) for id_ in self._instances]
 
 
-def lookup_of(installation: Installation) -> CloudLookup:
-    """Return the look-up of an installation, whose method is not `none`."""
+def lookup_of(
+    installation: Installation,
+    *,
+    installing: bool = False,
+    environment: Mapping[str, str] = os.environ,
+) -> CloudLookup:
+    """Return the look-up of an installation, whose method is not `none`.
+
+    Args:
+        installation: what the chart says.
+        installing: whether this is the set-up Job.
+        environment: SHOAL_CLOUD_ENDPOINT and others, where a console is asked instead of the
+            cloud; with SHOAL_CLOUD_CLUSTER, the cluster's ID, it is told what runs here.
+    """
     settings = CloudSettings(
         method=Method(installation.method),
         region=installation.region,
@@ -69,5 +112,16 @@ def lookup_of(installation: Installation) -> CloudLookup:
         provider_arn=installation.rrsa.oidc_provider_arn,
         assume_role_arn=installation.rrsa.assume_role_arn,
         expire_s=installation.rrsa.expire_s,
+    ).asked_at(environment)
+    cluster_id = environment.get("SHOAL_CLOUD_CLUSTER", "")
+    component = {
+        "ClusterId": cluster_id,
+        "ComponentVersion": __version__,
+        "Method": installation.method,
+    }
+    return CloudLookup(
+        AcrLookup(settings),
+        installation.instances,
+        component=component if settings.endpoint and cluster_id else None,
+        installing=installing,
     )
-    return CloudLookup(AcrLookup(settings), installation.instances)

@@ -78,3 +78,13 @@ async def test_a_chart_module_is_refused(cloud: Cloud) -> None:
     ask = models.GetInstanceVpcEndpointRequest(instance_id=INSTANCE, module_name="Chart")
     error = await refused(cloud.registry().get_instance_vpc_endpoint, ask)
     assert error.code == "InvalidParameter.ModuleName"
+
+
+async def test_the_internet_endpoint_is_described_and_no_other(cloud: Cloud) -> None:
+    ask = models.GetInstanceEndpointRequest(instance_id=INSTANCE, endpoint_type="Internet")
+    body = (await asyncio.to_thread(cloud.registry().get_instance_endpoint, ask)).body
+    assert (body.enable, body.acl_enable) == (False, True)
+    assert [one.domain for one in body.domains] == ["demo-registry.cn-hangzhou.cr.aliyuncs.com"]
+    other = models.GetInstanceEndpointRequest(instance_id=INSTANCE, endpoint_type="Vpc")
+    error = await refused(cloud.registry().get_instance_endpoint, other)
+    assert error.code == "InvalidParameter.EndpointType"

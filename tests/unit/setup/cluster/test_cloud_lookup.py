@@ -1,6 +1,6 @@
 """What the cloud says, as the set-up takes it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from shoal.adapters.cloud.lookup import LookedUp
@@ -21,6 +21,7 @@ class Told:
 
     def __init__(self, found: LookedUp, *switches: bool | None) -> None:
         """Say `found`, and later `switches`."""
+        self.told: list[dict[str, str]] = []
         self._found = found
         self._switches = dict(zip(("cri-a", "cri-b"), switches, strict=False))
 
@@ -30,6 +31,11 @@ class Told:
 
     async def switch(self, instance_id: str) -> Switch:
         """Say it."""
+        return Switch(enabled=self._switches[instance_id])
+
+    async def report(self, instance_id: str, component: Mapping[str, str]) -> Switch:
+        """Keep what is told, and say what the switch is."""
+        self.told.append(dict(component))
         return Switch(enabled=self._switches[instance_id])
 
 
@@ -54,3 +60,20 @@ async def test_one_switch_that_is_off_is_enough() -> None:
 def test_an_installation_names_the_method_and_the_instances() -> None:
     found = lookup_of(replace(PLAIN, method="worker-role", instances=("cri-a",)))
     assert isinstance(found, CloudLookup)
+
+
+async def test_a_console_is_told_of_the_installation_and_later_only_that_it_runs() -> None:
+    told = Told(FOUND, False)
+    component = {"ClusterId": "c1"}
+    job = CloudLookup(told, ["cri-a"], component=component, installing=True)
+    assert not (await job.look_up()).may_share
+    controller = CloudLookup(told, ["cri-a"], component=component)
+    assert not await controller.may_share()
+    assert told.told == [{"ClusterId": "c1", "Installed": "true"}, {"ClusterId": "c1"}]
+
+
+async def test_an_installation_that_is_refused_is_not_reported() -> None:
+    told = Told(replace(FOUND, advice=(replace(NOTE, blocks=True),)), True)
+    job = CloudLookup(told, ["cri-a"], component={"ClusterId": "c1"}, installing=True)
+    await job.look_up()
+    assert told.told == []
