@@ -236,7 +236,7 @@ class Node:
             _log.error("registry_sent_wrong_bytes", extra=about)
             return
         self._metrics.signers_named.inc()
-        _log.error("signer_named", extra={"peer": signer, **about})
+        _log.error("peer_vouched_for_wrong_bytes", extra={"peer": signer, **about})
 
     def _spec(self, tag: BlobTag) -> BlobSpec | None:
         transfer = self.transfers.get(tag)

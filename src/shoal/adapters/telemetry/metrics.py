@@ -194,8 +194,8 @@ class Metrics:
         )
         self.signers_named = self._counter(
             "shoal_signers_named",
-            "Members found to have vouched for wrong bytes, and left out. The log names each, as "
-            "`signer_named`.",
+            "Members found to have vouched for wrong bytes, and left out; the log names each, as "
+            "`peer_vouched_for_wrong_bytes`.",
         )
         self.peer_certificate_reloads = self._counter(
             "shoal_peer_certificate_reloads",
