@@ -5,7 +5,7 @@ They take no arguments: what they are told is in files and variables that the ch
 
 import typer
 
-from shoal.cli.setup_cluster import controller, job
+from shoal.cli.setup_cluster import controller, job, webhook
 from shoal.cli.setup_node import farewell, install, prepare
 from shoal.cli.setup_uninstall import uninstall
 
@@ -16,5 +16,6 @@ setup_app.command()(prepare)
 setup_app.command()(install)
 setup_app.command()(job)
 setup_app.command()(controller)
+setup_app.command()(webhook)
 setup_app.command()(uninstall)
 setup_app.command()(farewell)

@@ -33,7 +33,7 @@ def job() -> None:
     installation = read_installation()
     tools = JobTools(
         access=_access(),
-        lookup=_lookup(installation),
+        lookup=_lookup(installation, installing=True),
         check_settings=check_agent_settings,
         say=lambda line: print(line, flush=True),
     )
@@ -60,6 +60,23 @@ def controller() -> None:
     )
     with logs_to(2, level="info", format_="json"):
         asyncio.run(_until_terminated(lambda: Controller(installation, tools).run))
+
+
+def webhook() -> None:
+    """Rewrite the images of labelled pods, with their pull secrets copied first.
+
+    Runs until SIGTERM; health and metrics are at port 8081.
+
+    Exit codes:
+    0 ended by SIGTERM;
+    78 the chart's settings cannot be read, or a port is taken.
+    """
+    from shoal.adapters.telemetry.logs import logs_to
+    from shoal.setup.cluster.webhook import Webhook, WebhookTools
+
+    tools = WebhookTools(access=_access())
+    with logs_to(2, level="info", format_="json"):
+        asyncio.run(_until_terminated(lambda: Webhook(tools).run))
 
 
 async def _until_terminated(
@@ -95,10 +112,15 @@ def check_agent_settings(text: str) -> None:
 def _access() -> "KubeAccess":
     from shoal.adapters.kube.api import KubeAccess, in_cluster_server
 
-    return KubeAccess(in_cluster_server())
+    try:
+        return KubeAccess(in_cluster_server())
+    except SettingsError:
+        raise SettingsError(
+            "KUBERNETES_SERVICE_HOST names no API server: this command is for the chart's pods"
+        ) from None
 
 
-def _lookup(installation: "Installation") -> "RegistryLookup":
+def _lookup(installation: "Installation", *, installing: bool = False) -> "RegistryLookup":
     from shoal.setup.cluster.lookup import ByHand
 
     if installation.method == "none":
@@ -106,4 +128,4 @@ def _lookup(installation: "Installation") -> "RegistryLookup":
     # The cloud's SDKs take a second to import, and are not needed without it.
     from shoal.setup.cluster.cloud_lookup import lookup_of
 
-    return lookup_of(installation)
+    return lookup_of(installation, installing=installing)

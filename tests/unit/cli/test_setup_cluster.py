@@ -36,3 +36,9 @@ def test_settings_of_an_agent_are_held_to_what_it_takes() -> None:
     check_agent_settings("registries: [{name: a}]")
     with pytest.raises(SettingsError, match=r"^front\.prot: there is no such setting"):
         check_agent_settings("front: {prot: 1}")
+
+
+def test_the_webhook_too_is_for_pods_alone() -> None:
+    done = run("webhook")
+    assert done.returncode == 78
+    assert "this command is for the chart's pods" in done.stderr
