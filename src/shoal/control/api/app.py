@@ -13,6 +13,7 @@ from shoal.control.api import components, registry, sts
 from shoal.control.api.actions import Action, Asked
 from shoal.control.api.callers import authenticate
 from shoal.control.api.faults import Fault, missing
+from shoal.control.api.issuer_keys import IssuerKeys
 from shoal.control.api.nonces import Nonces
 from shoal.control.api.signatures import Call, same
 from shoal.control.console import Console
@@ -40,6 +41,7 @@ class Api:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._nonces = Nonces()
+        self._issuer_keys = IssuerKeys()
 
     async def serve(self, request: web.Request) -> web.Response:
         """Answer one request."""
@@ -79,7 +81,7 @@ class Api:
             raise Fault(404, "InvalidVersion", "Specified parameter Version is not valid.")
         console = self._console
         if version == sts.VERSION and action == _UNSIGNED:
-            return await sts.assume_role_with_oidc(console, parameters)
+            return await sts.assume_role_with_oidc(console, self._issuer_keys, parameters)
         if action not in _SERVED[version]:
             raise Fault(404, "InvalidAction.NotFound", "Specified api is not found.")
         caller = await authenticate(console, self._nonces, call, parameters)

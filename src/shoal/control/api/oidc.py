@@ -72,6 +72,12 @@ def issuer_of(token: str) -> str:
     return issuer
 
 
+def key_id_of(token: str) -> str:
+    """Return the key that a token says it is signed with, or "" if it does not say."""
+    key_id = _parts(token)[0].get("kid")
+    return key_id if isinstance(key_id, str) else ""
+
+
 def _parts(token: str) -> tuple[Mapping[str, Any], Mapping[str, Any], bytes, bytes]:
     if len(token) > MAX_TOKEN_CHARS:
         raise _invalid(f"longer than {MAX_TOKEN_CHARS} characters")

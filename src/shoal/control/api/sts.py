@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from shoal.control.api import oidc, sessions
 from shoal.control.api.actions import Action, Asked, invalid, required, stamp, whole
 from shoal.control.api.faults import TRUST_POLICY, Fault, no_permission
+from shoal.control.api.issuer_keys import IssuerKeys
 from shoal.control.console import Console
 from shoal.control.store import access, accounts
 from shoal.control.store.records import NotFound
@@ -59,7 +60,7 @@ async def get_caller_identity(asked: Asked) -> dict[str, object]:
 
 
 async def assume_role_with_oidc(
-    console: Console, parameters: Mapping[str, str]
+    console: Console, issuer_keys: IssuerKeys, parameters: Mapping[str, str]
 ) -> dict[str, object]:
     """Give a role to whoever has a token that its trust policy accepts. Nothing is signed.
 
@@ -78,7 +79,8 @@ async def assume_role_with_oidc(
             "AuthenticationFail.OIDCToken.IssuerNotMatch",
             "Invalid issuer: the token's is not that of the OIDC provider.",
         )
-    claims = oidc.verify(token, jwks=provider.keys, now_s=console.now_s)
+    jwks = provider.keys or await issuer_keys.of(provider.issuer, key_id=oidc.key_id_of(token))
+    claims = oidc.verify(token, jwks=jwks, now_s=console.now_s)
     if not set(claims.audiences) & set(provider.audiences):
         raise Fault(401, "AuthenticationFail.OIDCToken.AudienceNotMatch", "Invalid audience.")
     trusted = Trusted(
