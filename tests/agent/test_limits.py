@@ -1,190 +1,20 @@
 """Limits of whole agents: rates hold, are shared evenly, and change in the middle of a pull."""
 
 import asyncio
-import hashlib
-import itertools
-import os
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-import yaml
-from prometheus_client.parser import text_string_to_metric_families
-from yarl import URL
 
-from agent.conftest import REPOSITORY, START_TIMEOUT_S, Registry
+from agent.conftest import Registry
+from agent.sites import MB, Node, blob, site
 from shoal.core.digest import Digest
 
-MB = 1_000_000
-PORTS = {"front": 65101, "peer": 65102, "exporter": 65103}
 # What a limit lets through at once after a pause, and what the kernel and the clients' libraries
 # hold of a body: at the rates below less than the 5 % that a limit may be off.
 TOLERANCE = 1.05
-# Each site has addresses of its own: the kernel ends the agents of the one before, a moment later,
-# and another run of the tests may be under way on this machine.
-_second = 1 + os.getpid() % 250
-_thirds = itertools.count(2)
-
-
-@dataclass(slots=True)
-class Node:
-    """An agent in a process of its own, at an address of loopback that is its alone."""
-
-    host: str
-    folder: Path
-    registry: Registry
-    members: list[str]
-    settings: dict[str, Any] = field(default_factory=dict)
-    process: "subprocess.Popen[bytes] | None" = None
-
-    @property
-    def config(self) -> Path:
-        """Its settings file."""
-        return self.folder / f"{self.host}.yaml"
-
-    @property
-    def log(self) -> str:
-        """What it has logged."""
-        return (self.folder / f"{self.host}.log").read_text(encoding="utf-8")
-
-    def write(self, **settings: Any) -> None:
-        """Write its settings file, with these sections added."""
-        self.settings = settings
-        listeners = {name: {"hosts": [self.host], "port": port} for name, port in PORTS.items()}
-        listeners["front"]["allow_remote"] = True
-        values = {
-            **listeners,
-            "store": {"path": str(self.folder / self.host), "reserve_bytes": 0},
-            "registries": [{"name": self.registry.address, "plain_http": True}],
-            "membership": {"static": [f"{m}:{PORTS['peer']}" for m in self.members]},
-            "supervisor": {"heartbeat_timeout_s": 20.0},
-            "drain_timeout_s": 2.0,
-            **settings,
-        }
-        values["peer"] |= {"address": self.host, "plaintext": True}
-        self.config.write_text(yaml.safe_dump(values), encoding="utf-8")
-
-    def start(self) -> None:
-        """Begin; `ready` waits until it answers."""
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("SHOAL_")}
-        with (self.folder / f"{self.host}.log").open("wb") as stderr:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "shoal", "agent", "--config", str(self.config)],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stderr=stderr,
-            )
-
-    def hang_up(self) -> None:
-        """Tell its supervisor to have the settings read again."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGHUP)
-
-    async def until(self, holds: Callable[[], Any], *, timeout_s: float = 60.0) -> None:
-        """Wait until `holds()`."""
-        give_up_s = time.monotonic() + timeout_s
-        while not holds():
-            assert self.process is not None
-            assert self.process.poll() is None, self.log
-            assert time.monotonic() < give_up_s, self.log
-            await asyncio.sleep(0.02)
-
-    async def ready(self, session: aiohttp.ClientSession) -> None:
-        """Wait until it answers and knows its peers."""
-        await self.until(lambda: "agent_ready" in self.log, timeout_s=START_TIMEOUT_S)
-        wanted = len(self.members) - 1
-        while await self.metric(session, "shoal_peers_connected") < wanted:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
-
-    async def metric(self, session: aiohttp.ClientSession, name: str) -> float:
-        """Return the sum of a metric's samples."""
-        async with session.get(f"http://{self.host}:{PORTS['exporter']}/metrics") as response:
-            page = await response.text()
-        return sum(
-            sample.value
-            for family in text_string_to_metric_families(page)
-            for sample in family.samples
-            if sample.name == name
-        )
-
-    async def pull(self, session: aiohttp.ClientSession, digest: Digest, **options: Any) -> "Pull":
-        """Pull a blob as a client does."""
-        pull = Pull(digest, **options)
-        await pull.run(session, self)
-        return pull
-
-    def stop(self) -> None:
-        """End it."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait(START_TIMEOUT_S)
-
-
-@dataclass(slots=True)
-class Pull:
-    """A blob on its way to a client: when which byte came."""
-
-    digest: Digest
-    at: Callable[[int], None] | None = None  # told how many bytes have come
-    times: list[tuple[float, int]] = field(default_factory=list)
-
-    async def run(self, session: aiohttp.ClientSession, node: Node) -> None:
-        """Read it to its end, and check it."""
-        name = node.registry.address.replace(":", "%3A")
-        path = f"/v2/{REPOSITORY}/blobs/{self.digest}?ns={name}"
-        url = URL(f"http://{node.host}:{PORTS['front']}{path}", encoded=True)
-        received, hasher = 0, hashlib.sha256()
-        self.times.append((time.monotonic(), 0))
-        async with session.get(url) as response:
-            assert response.status == 200, node.log
-            async for chunk in response.content.iter_any():
-                hasher.update(chunk)
-                received += len(chunk)
-                self.times.append((time.monotonic(), received))
-                if self.at is not None:
-                    self.at(received)
-        assert hasher.hexdigest() == self.digest.hex
-
-    @property
-    def seconds(self) -> float:
-        """From the request to the last byte."""
-        return self.times[-1][0] - self.times[0][0]
-
-
-@asynccontextmanager
-async def site(
-    folder: Path, registry: Registry, *, each: list[dict[str, Any]]
-) -> AsyncIterator[tuple[aiohttp.ClientSession, list[Node]]]:
-    """Run an agent for each of these settings, all in one site."""
-    third = next(_thirds)
-    members = [f"127.{_second}.{third}.{number}" for number in range(1, len(each) + 1)]
-    nodes = [Node(host, folder, registry, members) for host in members]
-    try:
-        for node, settings in zip(nodes, each, strict=True):
-            node.write(**settings)
-            node.start()
-        timeout = aiohttp.ClientTimeout(total=120)
-        async with aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session:
-            async with asyncio.timeout(START_TIMEOUT_S):
-                for node in nodes:
-                    await node.ready(session)
-            yield session, nodes
-    finally:
-        for node in nodes:
-            node.stop()
-
-
-def blob(registry: Registry, size: int) -> Digest:
-    """Put a blob into the registry."""
-    return registry.inner.add_blob(os.urandom(size), repository=REPOSITORY)
 
 
 def at_least_s(size: int, rate: float) -> float:

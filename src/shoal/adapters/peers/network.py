@@ -99,6 +99,8 @@ class PeerNetwork:
         self._dials: dict[PeerId, asyncio.Task[None]] = {}
         self._credentials = credentials
         self._journal = RefusalJournal(clock_s=asyncio.get_running_loop().time, count=count_refusal)
+        # Members that one end refused: they are dialed when this node has other credentials.
+        self._refused_dials: set[PeerId] = set()
         self._arrivals: Arrivals | None = None
         if credentials is not None:
             self._arrivals = Arrivals(
@@ -237,6 +239,7 @@ class PeerNetwork:
             except Refused as refused:
                 self._journal.refused(at.host, refused, peer=peer)
                 self._not_reached(peer, str(refused))
+                self._note_refusal(peer)
                 return
             except (HungUp, TooSlow) as fault:
                 self._not_reached(peer, str(fault), refused=isinstance(fault, HungUp))
@@ -332,6 +335,8 @@ class PeerNetwork:
                 _log.info("peer_refused", extra={"host": link.remote_host, "reason": reason})
             if dialed is not None:
                 self._not_reached(dialed, reason, refused=refused)
+                if link.refusal is not None:
+                    self._note_refusal(dialed)
         elif link.peer is not None and self._links.get(link.peer) is link:
             del self._links[link.peer]
             failed = not self._stopped
@@ -355,9 +360,17 @@ class PeerNetwork:
     def credentials_changed(self) -> None:
         """This node has others now: close connections that would not be made any more.
 
-        The others stay as they are.
+        The others stay as they are, and who was refused before, or refused this node, is dialed.
         """
         self._look_at_certificates([*self._links.values(), *self._greeting])
+        refused_dials, self._refused_dials = self._refused_dials, set()
+        for peer in sorted(refused_dials):
+            if self._is_member(peer) and peer not in self._links:
+                self.connect(peer)
+
+    def _note_refusal(self, peer: PeerId) -> None:
+        if len(self._refused_dials) < self._links_most:
+            self._refused_dials.add(peer)
 
     def _look_at_certificates(self, links: list[Link]) -> None:
         if self._credentials is None or self._stopped:

@@ -157,6 +157,17 @@ async def test_new_credentials_leave_connections_and_close_what_was_revoked(
         assert one.refusals == [Reason.REVOKED]
 
 
+async def test_a_node_with_a_new_certificate_dials_those_that_did_not_take_the_old_one(
+    cluster: Nodes,
+) -> None:
+    late = cluster.expired()
+    async with ends(ONE, OTHER, credentials=(late, cluster.node())) as (one, other):
+        late.when_changed(one.network.credentials_changed)
+        await _refused(one, other)
+        late.use(cluster.node().current)
+        await until(lambda: bool(one.connected and other.connected))
+
+
 async def test_a_connection_ends_with_the_certificate_it_was_made_by(credentials: Pair) -> None:
     async with ends(ONE, OTHER, credentials=credentials) as (one, other):
         await connect(one, other)
