@@ -1,0 +1,204 @@
+"""From `helm install` to a blob that goes between nodes: all but the kubelet is the real thing.
+
+The chart's roles are kept to, so that a right that a command lacks fails here.
+"""
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import yaml
+
+from agent.conftest import START_TIMEOUT_S, Registry
+from agent.sites import MB, PORTS, Node, addresses, blob
+from chart.rendering import NAME, NAMESPACE, Helm
+from setup.installed import Installed, installed
+from shoal.cli.setup_cluster import check_agent_settings
+from shoal.setup.cluster.controller import Controller, ControllerTools
+from shoal.setup.cluster.job import JobTools, run_job
+from shoal.setup.cluster.lookup import ByHand
+from shoal.setup.node.controller import Condition
+from shoal.setup.node.controller import Controller as ControllerClient
+from shoal.setup.node.identity import Identity as NodeIdentity
+from shoal.testing.kube.accounts import Identity, service_account
+from shoal.testing.kube.slices import endpoint_slice
+
+AGENT_MAP = f"/api/v1/namespaces/{NAMESPACE}/configmaps/{NAME}-agent"
+_CLAIM = "authentication.kubernetes.io/"
+
+
+def put_nodes(cluster: Installed, hosts: dict[str, str], pools: dict[str, str]) -> None:
+    """Have nodes at these addresses in these pools; the pool `near` has inter-node connection."""
+    for pool, is_connected in (("near", True), ("far", False)):
+        spec = {"type": "Edge", "interConnectivity": is_connected}
+        path = f"/apis/apps.openyurt.io/v1beta2/nodepools/{pool}"
+        cluster.server.put(path, {"metadata": {}, "spec": spec})
+    for name, host in hosts.items():
+        labels = {"apps.openyurt.io/nodepool": pools[name], "openyurt.io/is-edge-worker": "true"}
+        node = {
+            "metadata": {"labels": labels},
+            "status": {
+                "addresses": [{"type": "InternalIP", "address": host}],
+                "nodeInfo": {"containerRuntimeVersion": "containerd://1.7.28"},
+            },
+        }
+        cluster.server.put(f"/api/v1/nodes/{name}", node)
+
+
+def put_endpoints(cluster: Installed, hosts: dict[str, str]) -> None:
+    """Have the DaemonSet's pods ready, as Kubernetes' own controllers would."""
+    endpoints = [
+        {
+            "addresses": [host],
+            "conditions": {"ready": True},
+            "nodeName": name,
+            "targetRef": {"kind": "Pod", "name": f"agent-{name}", "uid": f"pod-{name}"},
+        }
+        for name, host in hosts.items()
+    ]
+    held = endpoint_slice(endpoints, service=f"{NAME}-peers", port=PORTS["peer"])
+    path = f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices/peers-1"
+    cluster.server.put(path, held)
+
+
+def prepare(cluster: Installed, name: str, host: str, *, controller_port: int) -> Path:
+    """Do on a node what `shoal setup prepare` does; return the folder with its certificate.
+
+    Its pod's token is one that says no node, as before Kubernetes 1.29: the pod is looked up.
+    """
+    token = cluster.folder / f"{name}.token"
+    token.write_text(f"node-token-of-{name}")
+    ca = cluster.folder / "ca.crt"
+    ca.write_text(cluster.get(AGENT_MAP)["data"]["ca.crt"])
+    pods = f"/api/v1/namespaces/{NAMESPACE}/pods"
+    cluster.server.put(f"{pods}/agent-{name}", {"spec": {"nodeName": name}})
+    uid = cluster.get(f"{pods}/agent-{name}")["metadata"]["uid"]
+    cluster.server.identities[token.read_text()] = Identity(
+        service_account(NAMESPACE, f"{NAME}-sa"),
+        audiences=("shoal-controller",),
+        extra={f"{_CLAIM}pod-name": [f"agent-{name}"], f"{_CLAIM}pod-uid": [uid]},
+    )
+    asked = ControllerClient(
+        namespace=NAMESPACE, host="127.0.0.1", port=controller_port, authority=ca, token=token
+    )
+    folder = cluster.folder / f"identity-{name}"
+    identity = NodeIdentity(folder, asked, address=host, authority=ca)
+    identity.renew()
+    assert identity.is_good
+    asked.report(Condition("True", "Installed", "containerd asks the agent first"))
+    return folder
+
+
+def mounted(cluster: Installed, name: str, host: str, identity: Path) -> dict[str, Any]:
+    """Return the agents' settings as they are, with what pods are given by variables and mounts."""
+    data = cluster.get(AGENT_MAP)["data"]
+    settings: dict[str, Any] = yaml.safe_load(data["agent.yaml"])
+    folder = cluster.folder / f"etc-{name}"
+    folder.mkdir()
+    (folder / "nodes.yaml").write_text(data["nodes.yaml"])
+    for section in ("front", "peer", "exporter"):
+        settings[section]["hosts"] = [host]  # all of it is on one machine
+    settings["front"]["allow_remote"] = True
+    settings["peer"]["address"] = host
+    settings["peer"]["tls"] = {
+        "certificate": str(identity / "tls.crt"),
+        "key": str(identity / "tls.key"),
+        "ca": str(cluster.folder / "ca.crt"),
+    }
+    settings["store"] |= {"path": str(cluster.folder / f"store-{name}"), "reserve_bytes": 0}
+    settings["membership"]["node"] = name
+    settings["membership"]["sites_file"] = str(folder / "nodes.yaml")
+    settings["membership"]["kubernetes"] |= {
+        "server": cluster.server.url,
+        "account_dir": str(cluster.access("sa").account_dir),
+    }
+    settings["supervisor"] = {"heartbeat_timeout_s": 20.0}
+    settings["drain_timeout_s"] = 2.0
+    return settings
+
+
+async def set_up(cluster: Installed) -> list[str]:
+    """Run the Job; return what it said."""
+    said: list[str] = []
+    access = cluster.access("job-sa")
+    tools = JobTools(
+        access=access,
+        lookup=ByHand(),
+        check_settings=check_agent_settings,
+        say=said.append,
+        account_dir=access.account_dir,
+    )
+    await run_job(cluster.installation, tools)
+    return said
+
+
+async def test_nodes_of_a_pool_share_what_one_of_them_has_pulled(
+    tmp_path: Path, helm: Helm, registry: Registry
+) -> None:
+    hosts = dict(zip(("a", "b", "c"), addresses(3), strict=True))
+    values = {
+        "registries": [{"name": registry.address, "plain_http": True}],
+        "p2p": {
+            "port": PORTS["front"],
+            "v2": {"p2pPort": PORTS["peer"], "exporter": {"port": PORTS["exporter"]}},
+        },
+    }
+    async with AsyncExitStack() as stack:
+        cluster = await stack.enter_async_context(installed(helm, tmp_path, values))
+        put_nodes(cluster, hosts, {"a": "near", "b": "near", "c": "far"})
+        said = await set_up(cluster)
+        assert any(line.startswith("sites: node pool far (1 node)") for line in said)
+
+        tools = ControllerTools(
+            access=cluster.access("job-sa"),
+            lookup=ByHand(),
+            check_settings=check_agent_settings,
+            host="127.0.0.1",
+            port=0,
+            health_port=0,
+        )
+        controller = Controller(cluster.installation, tools)
+        nodes: list[Node] = []
+        async with controller.running():
+            for name, host in hosts.items():
+                identity = await asyncio.to_thread(
+                    prepare, cluster, name, host, controller_port=controller.port
+                )
+                node = Node(host, tmp_path, registry, [])
+                node.config.write_text(yaml.safe_dump(mounted(cluster, name, host, identity)))
+                nodes.append(node)
+        # From here on nobody needs the controller.
+        conditions = cluster.get("/api/v1/nodes/a")["status"]["conditions"]
+        assert [one["type"] for one in conditions] == ["ShoalReady"]
+
+        put_endpoints(cluster, hosts)
+        for node in nodes:
+            node.start()
+            stack.callback(node.stop)
+        timeout = aiohttp.ClientTimeout(total=120)
+        session = await stack.enter_async_context(
+            aiohttp.ClientSession(timeout=timeout, auto_decompress=False)
+        )
+        async with asyncio.timeout(START_TIMEOUT_S):
+            for node, peers in zip(nodes, (1, 1, 0), strict=True):
+                await node.ready(session, peers=peers)
+        digest = blob(registry, size := 5 * MB)
+        first, second, alone = nodes
+        await first.pull(session, digest)
+        await first.until(lambda: any((tmp_path / "store-a" / "blobs").rglob(digest.hex)))
+        await second.pull(session, digest)
+        assert await second.metric(session, "shoal_peer_received_bytes_total") == size
+        assert registry.inner.counters.blob_body_bytes[str(digest)] == size
+
+        # The API server goes for good, and pulls go on; the node of the other pool is alone.
+        await cluster.server.stop()
+        other = blob(registry, size)
+        await second.pull(session, other)
+        await second.until(lambda: any((tmp_path / "store-b" / "blobs").rglob(other.hex)))
+        await first.pull(session, other)
+        assert registry.inner.counters.blob_body_bytes[str(other)] == size
+        await alone.pull(session, other)
+        assert registry.inner.counters.blob_body_bytes[str(other)] == 2 * size
+        assert await alone.metric(session, "shoal_peers_connected") == 0
