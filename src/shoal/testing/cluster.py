@@ -10,20 +10,24 @@ from pathlib import Path
 
 from shoal.adapters.certificates.authority import Authority
 from shoal.adapters.certificates.certificate import Certificate, read_certificates
-from shoal.adapters.certificates.credentials import CredentialFiles
+from shoal.adapters.certificates.credentials import CredentialFiles, Credentials
+from shoal.adapters.certificates.files import SECRET, write
 from shoal.adapters.certificates.keys import key_pem, make_key
+from shoal.core.trust.identity import Role
 
 # As old as the oldest certificate that a test may want.
-_AUTHORITY_AGE = timedelta(days=30)
+_AUTHORITY_AGE = timedelta(days=500)
 
 
 @dataclass(slots=True)
 class Cluster:
-    """One authority, with a folder for each node that it has given a certificate."""
+    """An authority, whom it is trusted with, and a folder for each node that has a certificate."""
 
     folder: Path
     name: str = "test"
     authority: Authority = field(init=False, repr=False)
+    retired: list[Authority] = field(default_factory=list, init=False, repr=False)
+    """Who signs no more and is trusted still."""
     _revoked: dict[int, datetime] = field(default_factory=dict, init=False, repr=False)
     _issued: dict[str, CredentialFiles] = field(default_factory=dict, init=False, repr=False)
 
@@ -35,7 +39,8 @@ class Cluster:
         node: str,
         addresses: Iterable[str],
         *,
-        days: float = 1.0,
+        roles: Iterable[Role] = (),
+        days: float = 30.0,
         now: datetime | None = None,
     ) -> CredentialFiles:
         """Write a certificate for `node`, and all that goes with it; over the one before.
@@ -43,6 +48,7 @@ class Cluster:
         Args:
             node: its name.
             addresses: at which its peers know it.
+            roles: what it may do beyond exchanging pieces.
             days: for which it holds.
             now: from when on, UTC.
         """
@@ -56,14 +62,17 @@ class Cluster:
         )
         key = make_key()
         certificate = self.authority.issue(
-            key.public_key(), node=node, addresses=addresses, days=days, now=now
+            key.public_key(), node=node, addresses=addresses, roles=roles, days=days, now=now
         )
-        _replace(files.key, key_pem(key))
-        _replace(files.certificate, certificate.pem)
-        _replace(files.ca, self.authority.certificate.pem)
+        write(files.key, key_pem(key), mode=SECRET, replace=True)
+        write(files.certificate, certificate.pem, replace=True)
         self._issued[node] = files
-        self._write_list(files)
+        self.tell(node)
         return files
+
+    def credentials(self, node: str, *addresses: str, now: datetime | None = None) -> Credentials:
+        """Issue a certificate for `node`; return what its agent makes of the files."""
+        return Credentials.read(self.issue(node, addresses, now=now))
 
     def files(self, node: str) -> CredentialFiles | None:
         """Return the files of `node`, if it has got any."""
@@ -77,12 +86,26 @@ class Cluster:
     def revoke(self, node: str) -> None:
         """Let every node know that the certificate of `node` is no longer good."""
         self._revoked[self.certificate(node).serial] = datetime.now(UTC)
-        for files in self._issued.values():
-            self._write_list(files)
+        self.tell_all()
 
-    def _write_list(self, files: CredentialFiles) -> None:
+    def rotate(self) -> None:
+        """Have another authority sign from now on; who `tell` is called for trusts both."""
+        self.retired.append(self.authority)
+        self.authority = Authority.make(self.name, now=datetime.now(UTC) - _AUTHORITY_AGE)
+
+    def tell_all(self) -> None:
+        """Give every node what is trusted and revoked now."""
+        for node in self._issued:
+            self.tell(node)
+
+    def tell(self, node: str) -> None:
+        """Give `node` what is trusted and revoked now."""
+        files = self._issued[node]
+        trusted = [self.authority, *self.retired]
+        lists = b"".join(one.revocation_list(self._revoked).pem for one in trusted)
         assert files.revoked is not None
-        _replace(files.revoked, self.authority.revocation_list(self._revoked).pem)
+        write(files.revoked, lists, replace=True)
+        write(files.ca, b"".join(one.certificate.pem for one in trusted), replace=True)
 
 
 def settings_of(files: CredentialFiles) -> dict[str, str]:
@@ -93,11 +116,3 @@ def settings_of(files: CredentialFiles) -> dict[str, str]:
         "ca": str(files.ca),
         "revoked": str(files.revoked),
     }
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file as a whole: an agent may be about to read it."""
-    temporary = path.with_suffix(".new")
-    temporary.touch(mode=0o600)
-    temporary.write_bytes(content)
-    temporary.replace(path)

@@ -5,9 +5,10 @@ streams, so that nothing of the agent keeps it from saying what no agent would:
 
     python -m shoal.testing.lying_peer PEERS.json
 
-where the file holds a list of objects with the fields of `LyingPeer.of`. It writes a JSON line to
-standard output for whatever it was asked and whatever it sent, so that a test can tell a lie that
-was refused from one that nobody ever heard.
+where the file holds a list of objects with the fields of `LyingPeer.of`. With a certificate of the
+cluster it is an insider, and signs for what it sends, also for wrong bytes. It writes a JSON line
+to standard output for whatever it was asked and whatever it sent, so that a test can tell a lie
+that was refused from one that nobody ever heard.
 """
 
 import asyncio
@@ -19,12 +20,15 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
+from shoal.adapters.certificates.credentials import CredentialFiles, Credentials
+from shoal.adapters.peers.handshake import ALPN
 from shoal.core import bitmap
 from shoal.core.blob import BlobSpec, BlobTag
 from shoal.core.digest import Digest
@@ -32,8 +36,12 @@ from shoal.core.endpoint import Endpoint
 from shoal.core.errors import PeerFault
 from shoal.core.membership.placement import ranked
 from shoal.core.peer import PeerId
+from shoal.core.receipts.intake import fingerprint_of
+from shoal.core.receipts.receipt import Receipt, statement
 from shoal.core.wire.codec import HEAD, MAX_BLOCK_BYTES, MAX_FRAME_BYTES, FrameReader, encode
 from shoal.core.wire.messages import (
+    HASH_ALONE,
+    WITH_RECEIPTS,
     Announce,
     Block,
     Hello,
@@ -45,12 +53,17 @@ from shoal.core.wire.messages import (
     Message,
     Ping,
     Request,
+    SignerCertificate,
 )
+
+if TYPE_CHECKING:
+    import ssl
 
 READ_BYTES = 64 * 1024
 PING_INTERVAL_S = 1.0
 REDIAL_INTERVAL_S = 0.3  # it comes back whenever it was thrown out
 ANNOUNCE_INTERVAL_S = 3.0
+RECEIPT_S = 86400.0
 _BLOCK_NUMBER = 9  # of a Block on the wire
 
 
@@ -60,6 +73,8 @@ class Lie(StrEnum):
     NONE = "none"  # the right bytes: to see that it would be believed
     WRONG_BYTES = "wrong-bytes"  # other bytes, and the hash that they have
     WRONG_HASH = "wrong-hash"  # other bytes, and the hash of the right ones
+    UNSIGNED = "unsigned"  # other bytes and their hash, for which nobody vouches
+    FORGED = "forged"  # other bytes and their hash, with a receipt that nobody signed
     CUT = "cut"  # half of the piece; then it closes the connection
     STALL = "stall"  # half of the piece; then nothing more
     SILENCE = "silence"  # nothing at all
@@ -80,6 +95,8 @@ class LyingPeer:
     spec: BlobSpec
     data: bytes = field(repr=False)
     lie: Lie
+    credentials: Credentials | None = field(default=None, repr=False)
+    """What it shows over TLS and signs with; None: it speaks plain TCP."""
     tracked: dict[BlobTag, BlobSpec] = field(default_factory=dict)
     """Other blobs that it happens to track; it does so without guile."""
     links: Counter[PeerId] = field(default_factory=Counter)
@@ -93,17 +110,22 @@ class LyingPeer:
 
         Args:
             fields: `me` and `members`, as addresses with ports; `registry`, `digest` and `blob`, a
-                file, of what it lies about; `lie`.
+                file, of what it lies about; `lie`; `tls`, as in an agent's settings, or nothing.
         """
         data = Path(fields["blob"]).read_bytes()
         spec = BlobSpec(fields["registry"], Digest.parse(fields["digest"]), len(data))
         members = tuple(PeerId(member) for member in fields["members"])
-        return cls(PeerId(fields["me"]), members, spec, data, Lie(fields["lie"]))
+        credentials = None
+        if (tls := fields.get("tls")) is not None:
+            files = CredentialFiles(**{name: Path(path) for name, path in tls.items()})
+            credentials = Credentials.read(files, alpn=(ALPN,))
+        return cls(PeerId(fields["me"]), members, spec, data, Lie(fields["lie"]), credentials)
 
     async def run(self) -> None:
         """Listen, dial every member, announce the blob, and lie to whoever asks."""
         at = Endpoint.parse(self.me)
-        server = await asyncio.start_server(self._accepted, at.host, at.port)
+        context = self.credentials.server_context if self.credentials is not None else None
+        server = await asyncio.start_server(self._accepted, at.host, at.port, ssl=context)
         async with server, asyncio.TaskGroup() as group:
             for member in self.members:
                 if member != self.me:
@@ -113,10 +135,15 @@ class LyingPeer:
         """Hold a connection to a member, whatever it does about it."""
         at = Endpoint.parse(member)
         local = (Endpoint.parse(self.me).host, 0)
+        context: ssl.SSLContext | None = None
+        if self.credentials is not None:
+            context = self.credentials.client_context
         while True:
             if member not in self.links:
                 with contextlib.suppress(OSError, PeerFault):
-                    opened = await asyncio.open_connection(at.host, at.port, local_addr=local)
+                    opened = await asyncio.open_connection(
+                        at.host, at.port, local_addr=local, ssl=context
+                    )
                     await self._converse(*opened)
             await asyncio.sleep(REDIAL_INTERVAL_S)
 
@@ -128,7 +155,8 @@ class LyingPeer:
         peer: PeerId | None = None
         beat: asyncio.Task[None] | None = None
         try:
-            writer.write(encode(Hello(self.me)))
+            protocol = HASH_ALONE if self.credentials is None else WITH_RECEIPTS
+            writer.write(encode(Hello(self.me, protocol)))
             async for message in _messages(reader):
                 if isinstance(message, Hello):
                     peer = message.peer
@@ -207,7 +235,7 @@ class LyingPeer:
         match self.lie:
             case Lie.NONE:
                 self._blocks(writer, piece, right, right_hash)
-            case Lie.WRONG_BYTES:
+            case Lie.WRONG_BYTES | Lie.UNSIGNED | Lie.FORGED:
                 self._blocks(writer, piece, wrong, wrong_hash)
             case Lie.WRONG_HASH:
                 self._blocks(writer, piece, wrong, right_hash)
@@ -225,6 +253,7 @@ class LyingPeer:
             case Lie.OVERLONG:
                 self._blocks(writer, piece, right + bytes(MAX_BLOCK_BYTES), right_hash)
             case Lie.HUGE_BLOCK:
+                self._vouch(writer, piece, right_hash)
                 head = struct.pack(">16sIII32s", self.spec.tag, piece, 0, 1 << 30, right_hash)
                 writer.write(HEAD.pack(len(head), _BLOCK_NUMBER) + head + right)
             case Lie.HUGE_FRAME:
@@ -242,9 +271,22 @@ class LyingPeer:
         *,
         offset: int = 0,
     ) -> None:
+        self._vouch(writer, piece, hash_)
         for at in range(0, len(data), MAX_BLOCK_BYTES):
             part = data[at : at + MAX_BLOCK_BYTES]
             writer.write(encode(Block(self.spec.tag, piece, offset + at, len(part), hash_)) + part)
+
+    def _vouch(self, writer: asyncio.StreamWriter, piece: int, hash_: bytes) -> None:
+        """Say who signs, and sign that the piece has this hash, true or not."""
+        if self.credentials is None or self.lie is Lie.UNSIGNED:
+            return
+        der = self.credentials.certificate.der
+        expires_s = int(datetime.now(UTC).timestamp() + RECEIPT_S)
+        cluster = self.credentials.identity.cluster
+        words = statement(cluster, self.spec, first=piece, hashes=(hash_,), expires_s=expires_s)
+        signature = self.credentials.sign(words if self.lie is not Lie.FORGED else b"other words")
+        receipt = Receipt(self.spec.tag, piece, (hash_,), expires_s, fingerprint_of(der), signature)
+        writer.write(encode(SignerCertificate(der)) + encode(receipt))
 
     def _note(self, what: str, **fields: object) -> None:
         self.seen[what] += 1

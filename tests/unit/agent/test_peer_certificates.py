@@ -13,7 +13,7 @@ from shoal.agent.peer_certificates import CertificateWatch, load_credentials
 from shoal.agent.settings import PeerSettings
 from shoal.core.errors import SettingsError
 from shoal.core.peer import PeerId
-from shoal.testing.peer_certificates import ClusterCertificates
+from shoal.testing.cluster import Cluster
 from unit.agent.driving import until
 
 NOW = datetime.now(UTC)
@@ -21,8 +21,8 @@ ME = PeerId("10.0.0.1:65002")
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> ClusterCertificates:
-    return ClusterCertificates(tmp_path, now=NOW - timedelta(days=500))
+def cluster(tmp_path: Path) -> Cluster:
+    return Cluster(tmp_path)
 
 
 def _settings(files: CredentialFiles, *, plaintext: bool = False) -> PeerSettings:
@@ -56,8 +56,8 @@ def _events(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage().partition(":")[0] for record in caplog.records]
 
 
-def test_a_node_shows_what_its_settings_name(cluster: ClusterCertificates) -> None:
-    assert _loaded(cluster.node("n1", "10.0.0.1")).identity.node == "n1"
+def test_a_node_shows_what_its_settings_name(cluster: Cluster) -> None:
+    assert _loaded(cluster.issue("n1", ["10.0.0.1"])).identity.node == "n1"
 
 
 def test_where_peers_speak_plain_tcp_no_file_is_read() -> None:
@@ -67,10 +67,8 @@ def test_where_peers_speak_plain_tcp_no_file_is_read() -> None:
 
 
 @pytest.mark.parametrize("name", ["certificate", "key", "ca"])
-def test_a_file_that_cannot_be_used_is_named_with_its_key(
-    cluster: ClusterCertificates, name: str
-) -> None:
-    files = cluster.node("n1", "10.0.0.1")
+def test_a_file_that_cannot_be_used_is_named_with_its_key(cluster: Cluster, name: str) -> None:
+    files = cluster.issue("n1", ["10.0.0.1"])
     path: Path = getattr(files, name)
     path.write_bytes(b"")
     with pytest.raises(SettingsError) as caught:
@@ -78,21 +76,21 @@ def test_a_file_that_cannot_be_used_is_named_with_its_key(
     assert str(caught.value).startswith(f"peer.tls.{name}: {path}: ")
 
 
-def test_a_certificate_for_another_address_is_refused(cluster: ClusterCertificates) -> None:
-    files = cluster.node("n1", "10.0.0.9")
+def test_a_certificate_for_another_address_is_refused(cluster: Cluster) -> None:
+    files = cluster.issue("n1", ["10.0.0.9"])
     with pytest.raises(SettingsError, match=r"peer\.tls\.certificate: .* not for 10\.0\.0\.1"):
         load_credentials(_settings(files), me=ME)
 
 
 async def test_new_files_are_put_into_force_while_the_agent_runs(
-    cluster: ClusterCertificates, caplog: pytest.LogCaptureFixture
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    it = Watched(cluster.node("n1", "10.0.0.1"))
+    it = Watched(cluster.issue("n1", ["10.0.0.1"]))
     before = it.credentials.identity.serial
     task = asyncio.ensure_future(it.watch.run())
     try:
-        cluster.node("n1", "10.0.0.1")
+        cluster.issue("n1", ["10.0.0.1"])
         await until(lambda: it.credentials.identity.serial != before)
     finally:
         task.cancel()
@@ -102,27 +100,27 @@ async def test_new_files_are_put_into_force_while_the_agent_runs(
 
 
 async def test_files_that_cannot_be_used_change_nothing_and_are_told_of_once(
-    cluster: ClusterCertificates, caplog: pytest.LogCaptureFixture
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
-    it = Watched(cluster.node("n1", "10.0.0.1"))
+    it = Watched(cluster.issue("n1", ["10.0.0.1"]))
     before = it.credentials.current
-    cluster.node("n1", "10.0.0.9")  # another node's
+    cluster.issue("n1", ["10.0.0.9"])  # another node's
     for _ in range(5):
         await it.watch.look()
     assert it.credentials.current is before
     assert it.counted == ["failed"]
     assert _events(caplog) == ["peer_certificate_not_renewed"]
     assert "not for 10.0.0.1" in caplog.records[0].__dict__["error"]
-    cluster.node("n1", "10.0.0.1")
+    cluster.issue("n1", ["10.0.0.1"])
     for _ in range(2):
         await it.watch.look()
     assert it.counted == ["failed", "ok"]
 
 
 def test_an_end_within_two_weeks_is_warned_of_once_a_day(
-    cluster: ClusterCertificates, caplog: pytest.LogCaptureFixture
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
-    it = Watched(cluster.node("n1", "10.0.0.1", days=30))
+    it = Watched(cluster.issue("n1", ["10.0.0.1"], days=30))
     for days in (0, 15, 17, 17.5, 18.1):
         it.now = NOW + timedelta(days=days)
         it.watch.warn()
@@ -131,9 +129,9 @@ def test_an_end_within_two_weeks_is_warned_of_once_a_day(
 
 
 def test_an_end_that_has_come_is_told_as_what_it_means(
-    cluster: ClusterCertificates, caplog: pytest.LogCaptureFixture
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
-    it = Watched(cluster.node("n1", "10.0.0.1", now=NOW - timedelta(days=400)))
+    it = Watched(cluster.issue("n1", ["10.0.0.1"], now=NOW - timedelta(days=400)))
     it.watch.warn()
     (record,) = caplog.records
     assert record.levelname == "ERROR"
@@ -141,9 +139,9 @@ def test_an_end_that_has_come_is_told_as_what_it_means(
 
 
 def test_an_authority_that_ends_soon_is_warned_of_too(
-    cluster: ClusterCertificates, caplog: pytest.LogCaptureFixture
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
-    it = Watched(cluster.node("n1", "10.0.0.1", days=9000))
+    it = Watched(cluster.issue("n1", ["10.0.0.1"], days=9000))
     it.now = NOW + timedelta(days=3140)
     it.watch.warn()
     assert _events(caplog) == ["peer_certificate_ends_soon"]

@@ -1,13 +1,15 @@
 """Nodes with certificates: each piece comes with a receipt, and nobody takes one without."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from shoal.adapters.certificates.peer_credentials import PeerCredentials
 from shoal.core.blob import MIB
 from shoal.testing.conformance_store import Sample
-from unit.agent.certified import Cluster
+from unit.agent.certified import credentials_of
 from unit.agent.driving import FakeOrigin
 from unit.agent.members import Member, site
 
@@ -18,9 +20,12 @@ SPEC = SAMPLE.spec
 ONE, OTHER, THIRD = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 
 
+Credentials = Callable[[str], PeerCredentials]
+
+
 @pytest.fixture
-def cluster(tmp_path: Path) -> Cluster:
-    return Cluster(tmp_path)
+def credentials(tmp_path: Path) -> Credentials:
+    return credentials_of(tmp_path)
 
 
 def registry() -> FakeOrigin:
@@ -33,9 +38,11 @@ def checked(member: Member, result: str) -> float:
     return member.count("shoal_receipts_checked_total", result=result)
 
 
-async def test_what_one_node_fetches_another_takes_with_its_receipts(cluster: Cluster) -> None:
+async def test_what_one_node_fetches_another_takes_with_its_receipts(
+    credentials: Credentials,
+) -> None:
     origin = registry()
-    async with site(ONE, OTHER, origin=origin, credentials=cluster.credentials) as (one, other):
+    async with site(ONE, OTHER, origin=origin, credentials=credentials) as (one, other):
         assert await one.pull(SPEC) == SAMPLE.content
         before = len(origin.asked)
         assert await other.pull(SPEC) == SAMPLE.content
@@ -45,9 +52,9 @@ async def test_what_one_node_fetches_another_takes_with_its_receipts(cluster: Cl
         assert checked(other, "wrong") == 0
 
 
-async def test_nodes_that_fetch_together_pass_on_what_each_signs(cluster: Cluster) -> None:
+async def test_nodes_that_fetch_together_pass_on_what_each_signs(credentials: Credentials) -> None:
     origin = registry()
-    async with site(ONE, OTHER, THIRD, origin=origin, credentials=cluster.credentials) as members:
+    async with site(ONE, OTHER, THIRD, origin=origin, credentials=credentials) as members:
         pulled = await asyncio.gather(*(member.pull(SPEC) for member in members))
         assert pulled == [SAMPLE.content] * 3
         for member in members:

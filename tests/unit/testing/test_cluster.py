@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from shoal.adapters.certificates.peer_credentials import PeerCredentials
-from shoal.core.trust.identity import Reason, Refused
+from shoal.core.trust.identity import Reason, Refused, Role
 from shoal.testing.cluster import Cluster, settings_of
 
 
@@ -29,6 +29,20 @@ def test_a_certificate_may_have_expired_already(tmp_path: Path) -> None:
     with pytest.raises(Refused) as caught:
         good.accept(cluster.certificate("late").der)
     assert caught.value.reason is Reason.EXPIRED
+
+
+def test_while_the_authority_changes_both_are_trusted_by_who_was_told(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    one = cluster.issue("one", ["10.0.0.1"])
+    cluster.rotate()
+    two = cluster.issue("two", ["10.0.0.2"], roles=[Role.OPERATOR])
+    with pytest.raises(Refused):
+        PeerCredentials(one).accept(cluster.certificate("two").der)
+    cluster.tell_all()
+    told = PeerCredentials(one).accept(cluster.certificate("two").der)
+    assert told.node == "two"
+    assert told.roles == {"operator"}
+    assert PeerCredentials(two).accept(cluster.certificate("one").der).node == "one"
 
 
 def test_settings_name_the_files_of_the_node_and_only_its_owner_reads_the_key(

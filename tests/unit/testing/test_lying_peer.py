@@ -14,12 +14,17 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
+from shoal.adapters.certificates.credentials import Credentials
+from shoal.adapters.peers.handshake import ALPN
 from shoal.core.blob import MIN_PIECE_BYTES, BlobSpec
 from shoal.core.digest import Digest
 from shoal.core.errors import PeerFault
 from shoal.core.peer import PeerId
+from shoal.core.receipts.receipt import Receipt, statement_of
 from shoal.core.wire.codec import FrameReader, encode
 from shoal.core.wire.messages import (
+    HASH_ALONE,
+    WITH_RECEIPTS,
     Announce,
     Block,
     Hello,
@@ -30,7 +35,9 @@ from shoal.core.wire.messages import (
     LeaseWanted,
     Message,
     Request,
+    SignerCertificate,
 )
+from shoal.testing.cluster import Cluster, settings_of
 from shoal.testing.lying_peer import Lie, LyingPeer
 from unit.ports import free_port
 
@@ -92,19 +99,23 @@ class Caller:
 
 
 @contextlib.asynccontextmanager
-async def calling(lie: Lie) -> AsyncIterator[Caller]:
-    """Run a liar, dial it, and greet it."""
-    me = PeerId(f"127.0.0.1:{free_port()}")
-    running = asyncio.ensure_future(LyingPeer(me, (HONEST, me), SPEC, DATA, lie).run())
+async def calling(
+    lie: Lie, *, insider: Credentials | None = None, me: Credentials | None = None
+) -> AsyncIterator[Caller]:
+    """Run a liar, dial it, and greet it; over TLS if it is an insider, who is shown `me`."""
+    liar = PeerId(f"127.0.0.1:{free_port()}")
+    running = asyncio.ensure_future(LyingPeer(liar, (HONEST, liar), SPEC, DATA, lie, insider).run())
+    protocol = HASH_ALONE if me is None else WITH_RECEIPTS
     caller: Caller | None = None
     try:
         while caller is None:
             await asyncio.sleep(0.01)
             with contextlib.suppress(ConnectionError):
-                port = int(me.rpartition(":")[2])
-                caller = Caller(*await asyncio.open_connection("127.0.0.1", port))
-        caller.say(Hello(HONEST))
-        assert await caller.hears(Hello) == Hello(me)
+                port = int(liar.rpartition(":")[2])
+                context = me.client_context if me is not None else None
+                caller = Caller(*await asyncio.open_connection("127.0.0.1", port, ssl=context))
+        caller.say(Hello(HONEST, protocol))
+        assert await caller.hears(Hello) == Hello(liar, protocol)
         yield caller
     finally:
         if caller is not None:
@@ -138,6 +149,23 @@ async def test_wrong_bytes_come_with_their_own_hash_or_with_the_right_ones() -> 
         assert body != PIECE
         matches = blocks[0][0].piece_hash == blake3(body).digest()
         assert matches == (lie is Lie.WRONG_BYTES)
+
+
+async def test_an_insider_signs_for_the_wrong_bytes_that_it_sends(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    liar = Credentials.read(cluster.issue("liar", ["127.0.0.1"]), alpn=(ALPN,))
+    me = Credentials.read(cluster.issue("me", ["127.0.0.1"]), alpn=(ALPN,))
+    async with calling(Lie.WRONG_BYTES, insider=liar, me=me) as caller:
+        caller.say(Request(SPEC.tag, 1))
+        signer = await caller.hears(SignerCertificate)
+        receipt = await caller.hears(Receipt)
+        block, body = await anext(caller.blocks())
+    assert signer == SignerCertificate(liar.certificate.der)
+    assert isinstance(receipt, Receipt)
+    words = statement_of(receipt, SPEC, cluster="test")
+    assert liar.certificate.verifies(receipt.signature, words)
+    assert receipt.hash_of(1) == block.piece_hash == blake3(body).digest()
+    assert body != DATA[SPEC.piece_bytes :][: len(body)]
 
 
 @pytest.mark.parametrize("lie", [Lie.CUT, Lie.STALL])
@@ -205,6 +233,8 @@ async def test_the_program_reads_its_peers_from_a_file_and_ends_when_told(tmp_pa
         "lie": "stall",
     }
     assert LyingPeer.of(fields).spec == SPEC
+    insider = LyingPeer.of(fields | {"tls": settings_of(Cluster(tmp_path).issue("n9", ["::1"]))})
+    assert insider.credentials is not None
     config.write_text(json.dumps([fields]))
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "shoal.testing.lying_peer", str(config)

@@ -190,17 +190,19 @@ class Bed:
         }
         return _merged(settings, changes or {})
 
-    def _peer_settings(self, node: Node) -> dict[str, Any]:
-        shown = {"tls": self._certificate(node)} if self.tls else {"plaintext": True}
-        return {"address": node.host.ipv4, **shown}
-
-    def _certificate(self, node: Node) -> dict[str, str]:
-        """Return where `node` has its certificate, which it gets the first time."""
+    @property
+    def cluster(self) -> Cluster:
+        """Whose certificates the nodes have."""
         if self._cluster is None:
             self._cluster = Cluster(self.folder / "certificates", name="bed")
+        return self._cluster
+
+    def _peer_settings(self, node: Node) -> dict[str, Any]:
+        if not self.tls:
+            return {"address": node.host.ipv4, "plaintext": True}
         addresses = (node.host.ipv4, node.host.ipv6)
-        files = self._cluster.files(node.name) or self._cluster.issue(node.name, addresses)
-        return settings_of(files)
+        files = self.cluster.files(node.name) or self.cluster.issue(node.name, addresses)
+        return {"address": node.host.ipv4, "tls": settings_of(files)}
 
     def start_agents(
         self,

@@ -39,8 +39,8 @@ class Nodes:
         return PeerCredentials(files, alpn=tuple(alpn))
 
     def expired(self) -> PeerCredentials:
-        """Return credentials that were good until yesterday."""
-        return self.node(now=datetime.now(UTC) - timedelta(days=2))
+        """Return credentials that are good no more."""
+        return self.node(now=datetime.now(UTC) - timedelta(days=60))
 
     def revoke(self, revoked: PeerCredentials, *, told: PeerCredentials) -> None:
         """Have `told` know that the certificate of `revoked` is no longer good."""
