@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from shoal.core import bitmap
 from shoal.core.peer import PeerId
 from shoal.core.swarm.exchange import Exchange
 from shoal.core.swarm.picker import rarest
@@ -70,10 +71,16 @@ class Requests:
             ):
                 useful[peer] = neighbour.held
         neighbours = exchange.neighbours
+        whole = bitmap.full(exchange.spec.pieces)
+        # Nobody gains by another order than the reader's where all neighbours have everything.
+        in_order = all(neighbour.held == whole for neighbour in neighbours.values())
         while asked < free and useful:
             fewest = min(len(neighbours[peer].asked) for peer in useful)
             peer = self.rng.choice([p for p in useful if len(neighbours[p].asked) == fewest])
-            piece = rarest(useful[peer] & need, exchange.holders, self.rng)
+            if in_order:
+                piece, _ = bitmap.lowest_run(useful[peer] & need, longest=1)
+            else:
+                piece = rarest(useful[peer] & need, exchange.holders, self.rng)
             self._ask(exchange, peer, piece)
             need &= ~(1 << piece)
             asked += 1

@@ -222,3 +222,22 @@ def test_two_ticks_at_the_same_time_do_no_harm(node: Node) -> None:
     node.requests.ticked()
     node.requests.ticked()
     assert node.requests.budget(node.exchange) == DEFAULT.requests_least
+
+
+def test_pieces_are_asked_for_in_the_readers_order_where_all_neighbours_have_everything(
+    node: Node,
+) -> None:
+    node.meet(A, bitmap.full(8))
+    node.meet(B, bitmap.full(8))
+    assert [piece for _, piece in node.fill(5)] == [0, 1, 2, 3, 4]
+    node.meet(C, 0)  # now there is somebody to have something for
+    orders = {tuple(piece for _, piece in _fresh(seed).fill(5)) for seed in range(9)}
+    assert len(orders) > 1
+
+
+def _fresh(seed: int) -> Node:
+    node = Node(seed=seed)
+    node.meet(A, bitmap.full(8))
+    node.meet(B, bitmap.full(8))
+    node.meet(C, 0)
+    return node
