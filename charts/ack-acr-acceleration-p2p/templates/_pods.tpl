@@ -47,6 +47,10 @@ imagePullSecrets:
   valueFrom: {fieldRef: {fieldPath: status.hostIP}}
 {{- end -}}
 
+{{- define "shoal.nodeEnv" -}}
+- {name: SHOAL_SETUP_AGENT_CONFIG, value: /etc/shoal/agent/agent.yaml}
+- {name: SHOAL_SETUP_STORE, value: /var/lib/shoal}
+{{- end -}}
 {{- define "shoal.runtimeEnv" -}}
 - {name: SHOAL_SETUP_RUNTIME, value: {{ .Values.runtime.type }}}
 - {name: SHOAL_SETUP_RUNTIME_DIR, value: {{ include "shoal.runtimeDir" . }}}
@@ -101,8 +105,25 @@ imagePullSecrets:
 - name: ALIBABA_CLOUD_OIDC_TOKEN_FILE
   value: /var/run/secrets/ack.alibabacloud.com/rrsa-tokens/token
 {{- end }}
+{{- with .Values.cloud }}
+{{- if .endpoint }}
+- {name: SHOAL_CLOUD_ENDPOINT, value: {{ .endpoint | quote }}}
+{{- end }}
+{{- if .clusterId }}
+- {name: SHOAL_CLOUD_CLUSTER, value: {{ .clusterId | quote }}}
+{{- end }}
+{{- if .metadata }}
+- {name: SHOAL_CLOUD_METADATA, value: {{ .metadata | quote }}}
+{{- end }}
+{{- if .caConfigMap }}
+- {name: SHOAL_CLOUD_CA_FILE, value: /etc/shoal/cloud-ca/ca.crt}
+{{- end }}
+{{- end }}
 {{- end -}}
 {{- define "shoal.cloud.mounts" -}}
+{{- if .Values.cloud.caConfigMap }}
+- {name: cloud-ca, mountPath: /etc/shoal/cloud-ca, readOnly: true}
+{{- end }}
 {{- if .Values.rrsa.enable }}
 - {name: rrsa, mountPath: /var/run/secrets/ack.alibabacloud.com/rrsa-tokens, readOnly: true}
 {{- else if .Values.accessKey }}
@@ -110,6 +131,10 @@ imagePullSecrets:
 {{- end }}
 {{- end -}}
 {{- define "shoal.cloud.volumes" -}}
+{{- if .Values.cloud.caConfigMap }}
+- name: cloud-ca
+  configMap: {name: {{ .Values.cloud.caConfigMap | quote }}}
+{{- end }}
 {{- if .Values.rrsa.enable }}
 - name: rrsa
   projected:

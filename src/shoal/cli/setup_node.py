@@ -11,7 +11,6 @@ import typer
 if TYPE_CHECKING:
     from shoal.setup.node.identity import Identity
 
-STORE = Path("/var/lib/shoal")  # where the chart mounts the node's store
 AGENT_USER = 65532  # that the chart's agent runs as
 _TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
 
@@ -30,11 +29,12 @@ def prepare() -> None:
     """
     from shoal.adapters.telemetry.logs import logs_to
     from shoal.setup.node.prepare import give_store, see_to_certificate
+    from shoal.setup.node.told import variable
 
-    identity = _identity()
+    identity, store = _identity(), Path(variable("STORE"))
     stop = until_terminated()
     with logs_to(2, level="info", format_="json"):
-        give_store(STORE, user=AGENT_USER, group=AGENT_USER)
+        give_store(store, user=AGENT_USER, group=AGENT_USER)
         see_to_certificate(identity, stop=stop)
     if not identity.is_good:
         raise typer.Exit(_TRY_AGAIN)
@@ -56,16 +56,18 @@ def install() -> None:
     from shoal.setup.node.install import Reporting, keep_installed
     from shoal.setup.node.installer import Installer
     from shoal.setup.node.runtimes import runtime_at
-    from shoal.setup.node.told import AGENT_SETTINGS_PATH, read_agent, runtime_place
+    from shoal.setup.node.told import read_agent, runtime_place, variable
 
-    installer = Installer(runtime_at(runtime_place()), read=read_agent, agent_user=AGENT_USER)
+    runtime = runtime_at(runtime_place())
+    settings = Path(variable("AGENT_CONFIG"))
     identity = _identity()
+    installer = Installer(runtime, read=lambda: read_agent(settings), agent_user=AGENT_USER)
     reporting = Reporting(identity.controller, installer.know_runtime)
     with logs_to(2, level="info", format_="json"):
         keep_installed(
             installer,
             reporting,
-            settings=AGENT_SETTINGS_PATH,
+            settings=settings,
             stop=until_terminated(),
             also=Renewing(identity).look,
         )
@@ -116,10 +118,12 @@ def _identity() -> "Identity":
     from shoal.setup.node.identity import Identity
     from shoal.setup.node.told import variable
 
+    authority = Path(variable("AGENT_CONFIG")).with_name("ca.crt")
     return Identity(
-        STORE / "identity",
-        Controller(namespace=variable("NAMESPACE")),
+        Path(variable("STORE")) / "identity",
+        Controller(namespace=variable("NAMESPACE"), authority=authority),
         address=variable("HOST_IP"),
+        authority=authority,
         owner=(AGENT_USER, AGENT_USER),
     )
 

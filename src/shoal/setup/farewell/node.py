@@ -21,7 +21,7 @@ from shoal.setup.node.runtimes import Runtime
 _log = logging.getLogger("shoal.setup")
 
 # Longer than an installer that lives on for a moment takes from a look to the next write.
-SETTLE_S = 10.0
+SETTLE_S = 5.0
 POLL_S = 2.0
 LONGEST_POLL_S = 30.0
 _MAX_REASON_CHARS = 512

@@ -13,7 +13,6 @@ from shoal.core.errors import ShoalError
 from shoal.setup.names import CONTROLLER, CONTROLLER_PORT
 
 TOKEN_PATH = Path("/var/run/secrets/shoal/token")
-AUTHORITY_PATH = Path("/etc/shoal/agent/ca.crt")
 TIMEOUT_S = 10.0
 _MAX_ANSWER_BYTES = 64 * 1024
 _MAX_TOKEN_BYTES = 16 * 1024
@@ -58,9 +57,9 @@ class Controller:
         self,
         *,
         namespace: str,
+        authority: Path,
         host: str | None = None,
         port: int = CONTROLLER_PORT,
-        authority: Path = AUTHORITY_PATH,
         token: Path = TOKEN_PATH,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
@@ -68,9 +67,9 @@ class Controller:
 
         Args:
             namespace: of the release.
-            host: its name, for its certificate too; None: its Service's.
-            port: where it listens.
             authority: certificates of who may have signed its own.
+            host: where it is, whatever its name; None: where its Service is.
+            port: where it listens.
             token: file with the token that says which node this is.
             timeout_s: bound on each wait, in seconds.
         """

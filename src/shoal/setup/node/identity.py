@@ -20,7 +20,7 @@ from shoal.adapters.certificates.errors import CertificateError
 from shoal.adapters.certificates.keys import PrivateKey, hash_for, key_pem, make_key, read_key
 from shoal.core.errors import ShoalError
 from shoal.setup.node.backoff import Backoff
-from shoal.setup.node.controller import AUTHORITY_PATH, Controller
+from shoal.setup.node.controller import Controller
 
 _log = logging.getLogger("shoal.setup")
 
@@ -40,10 +40,12 @@ class Identity:
     address: str
     """The node's, for which the certificate must be."""
 
+    authority: Path
+    """Certificates of the authorities that peers believe."""
+
     owner: tuple[int, int] | None = None
     """User and group that the files are for; None: this process's."""
 
-    authority: Path = AUTHORITY_PATH
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     jitter: Callable[[], float] = random.random
     _share: float = field(init=False)

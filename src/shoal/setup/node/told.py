@@ -15,7 +15,6 @@ import yaml
 from shoal.adapters.runtime.registry_name import RegistryName
 from shoal.core.errors import BadInput, SettingsError
 
-AGENT_SETTINGS_PATH = Path("/etc/shoal/agent/agent.yaml")
 # Section of the settings, the chart's value that it comes from, and the default.
 _PORTS = (
     ("front", "p2p.port", 65001),
@@ -114,7 +113,7 @@ def runtime_place(environment: Mapping[str, str] = os.environ) -> RuntimePlace:
     return RuntimePlace(type_, folder, environment.get("SHOAL_SETUP_RUNTIME_RESTART") == "true")
 
 
-def read_agent(path: Path = AGENT_SETTINGS_PATH) -> AgentTold:
+def read_agent(path: Path) -> AgentTold:
     """Return what the agent's settings at `path` say.
 
     Raises:

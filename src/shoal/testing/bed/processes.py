@@ -8,7 +8,9 @@ knows is the id of the program itself.
 import contextlib
 import os
 import signal
+import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -71,6 +73,30 @@ def run(
 def in_namespace(namespace: str, argv: Sequence[str]) -> list[str]:
     """Return the command line that runs `argv` in the network namespace called `namespace`."""
     return ["nsenter", f"--net=/run/netns/{namespace}", "--", *argv]
+
+
+def listen_in(namespace: str, host: str) -> socket.socket:
+    """Return a socket of this process that listens in the network namespace called `namespace`.
+
+    A socket belongs to the namespace where it was made: a child makes it there and hands it over.
+
+    Raises:
+        BedError: the child failed.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX)
+    with ours, theirs:
+        script = (
+            "import socket, sys; it = socket.create_server((sys.argv[1], 0)); "
+            "socket.send_fds(socket.socket(fileno=int(sys.argv[2])), [b'.'], [it.fileno()])"
+        )
+        child = in_namespace(namespace, [sys.executable, "-c", script, host, str(theirs.fileno())])
+        done = subprocess.run(
+            child, pass_fds=[theirs.fileno()], timeout=COMMAND_TIMEOUT_S, check=False
+        )
+        if done.returncode != 0:
+            raise BedError(f"cannot listen on {host} in {namespace}")
+        _, (descriptor,), _, _ = socket.recv_fds(ours, 1, 1)
+    return socket.socket(fileno=descriptor)
 
 
 def process_tree(pid: int) -> list[int]:

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import json
 import secrets
+import socket
 import ssl
 from collections import deque
 from dataclasses import dataclass, field
@@ -85,6 +86,7 @@ class KubeApiServer:
         tls: ssl.SSLContext,
         tokens: set[str] | None = None,
         host: str = "127.0.0.1",
+        listener: socket.socket | None = None,
         bookmark_every_s: float = 60.0,
         version: str = "v1.31.2",
     ) -> None:
@@ -94,6 +96,7 @@ class KubeApiServer:
             tls: serve HTTPS with it.
             tokens: bearer tokens that may do all, changeable at any time; one made up if None.
             host: address to listen on.
+            listener: what listens there already, as in another network namespace; for one start.
             bookmark_every_s: seconds between two bookmarks of a watch.
             version: of Kubernetes, as it tells.
         """
@@ -109,6 +112,7 @@ class KubeApiServer:
         self._writing = Writing(self.objects, Admission(self.objects, self.services), self._tell)
         self._tls = tls
         self._host = host
+        self._listener = listener
         self._port = 0
         self._bookmark_every_s = bookmark_every_s
         self._watches: set[_Watch] = set()
@@ -132,7 +136,11 @@ class KubeApiServer:
             app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True
         )
         await runner.setup()
-        site = web.TCPSite(runner, self._host, self._port, ssl_context=self._tls)
+        site: web.BaseSite
+        if self._listener is not None:
+            site = web.SockSite(runner, self._listener, ssl_context=self._tls)
+        else:
+            site = web.TCPSite(runner, self._host, self._port, ssl_context=self._tls)
         await site.start()
         self._runner = runner
         self._port = runner.addresses[0][1]

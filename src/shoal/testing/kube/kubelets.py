@@ -114,7 +114,7 @@ def _is_meant(daemonset: dict[str, Any], node: str) -> bool:
     return any(
         all(
             field["key"] == "metadata.name" and field["values"] == [node]
-            for field in term["matchFields"]
+            for field in term.get("matchFields", ())
         )
         for term in required["nodeSelectorTerms"]
     )

@@ -139,6 +139,10 @@ class Objects:
                 found.append(path)
         return found
 
+    def paths(self) -> list[ResourcePath]:
+        """Return where there is an object."""
+        return list(self._objects)
+
     def orphans(self) -> list[ResourcePath]:
         """Return the objects whose owners have all gone."""
         there = {thing["metadata"]["uid"] for thing in self._objects.values()}

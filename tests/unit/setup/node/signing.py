@@ -15,7 +15,7 @@ class Signing(Controller):
     """Signs for one node, while it is there."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(namespace="ns")
+        super().__init__(namespace="ns", authority=folder / "ca.crt")
         self.folder = folder
         self.now = datetime(2030, 1, 1, tzinfo=UTC)
         self.address = ADDRESS

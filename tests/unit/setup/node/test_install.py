@@ -18,7 +18,7 @@ class Told(Controller):
     """A controller that notes what it is told."""
 
     def __init__(self) -> None:
-        super().__init__(namespace="ns")
+        super().__init__(namespace="ns", authority=Path("ca.crt"))
         self.heard: list[Condition] = []
         self.asked = 0
         self.error: ControllerError | None = None
