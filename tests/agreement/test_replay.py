@@ -24,7 +24,7 @@ from shoal.core.blob import MIB
 from shoal.core.digest import Digest
 from shoal.core.swarm import effects as do
 from shoal.core.swarm import events as on
-from shoal.core.trace import read_step, whole_lines
+from shoal.core.trace import FORMAT, read_step, whole_lines
 from shoal.testing.demo.addresses import choose_addresses
 from shoal.testing.demo.site import Node, Site
 from shoal.testing.registry import EmbeddedRegistry
@@ -185,7 +185,7 @@ def replayed(traces: list[Path], *, hash_seed: str) -> str:
 
 def test_a_trace_that_was_changed_is_found_out(tmp_path: Path) -> None:
     path = tmp_path / "swarm.trace"
-    began = '[1,"10.0.0.1:65002",1,{}]'
+    began = f'[{FORMAT},"10.0.0.1:65002",1,{{}}]'
     order = '["Connect",["10.0.0.2:65002"]]'
     path.write_text(f'{began}\n[{time.monotonic()},"Ticked",[],[{order}]]\n')
     assert "step 1" in replayed([path], hash_seed="0")

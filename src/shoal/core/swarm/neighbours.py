@@ -110,10 +110,13 @@ class Neighbours:
             or peer not in exchange.neighbours
             or message.piece >= exchange.spec.pieces
             or not exchange.offered >> message.piece & 1
-            or not self.uploads.ask(peer, message.tag, message.piece)
         ):
             self.site.send(peer, say.Busy(message.tag, message.piece))
             return
+        refused = self.uploads.ask(peer, message.tag, message.piece, self._held_bytes)
+        if refused is not None:
+            to, tag, piece = refused
+            self.site.send(to, say.Busy(tag, piece))
         self.serve()
 
     def cancelled(self, peer: PeerId, message: say.Cancel) -> None:

@@ -24,17 +24,17 @@ class Policy:
     """Pieces sent at the same time: with few, a receiver whose link is full leaves the sender's
     idle; many make every piece late (docs/design/0006)."""
 
-    requests_queued_most: int = 12
-    """Requests that wait for an upload slot before the next is answered Busy. With 64, pieces of a
-    large blob wait so long at those who alone have them that they count as stuck, and the registry
-    sends them again: 1.6 copies to 1,000 nodes (docs/design/0006)."""
+    requests_queued_most: int = 3
+    """Requests that wait for an upload slot before the next is answered Busy. With the slots they
+    are about as many as a node has out: more, and they gather at the few that have the rarest
+    pieces while the links of others idle (docs/design/0006)."""
 
     requests_per_neighbour: int = 3
     """Requests outstanding at one neighbour: the one being sent, and what hides the round trip."""
 
-    requests_least: int = 8
-    """Requests outstanding at all neighbours while nothing is known of the link; with few, links
-    idle while requests wait at others (docs/design/0006)."""
+    requests_least: int = 6
+    """Requests outstanding at all neighbours while nothing is known of the link; with fewer, links
+    idle at their receivers' end (docs/design/0006)."""
 
     requests_most: int = 32
     """The same at the fastest links; bounds the memory that receiving takes."""

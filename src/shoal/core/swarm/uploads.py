@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+# Blobs take turns among the requests that wait, so that as many more may while they do.
+ROOM_BY_BLOB = 4
+
+
 @dataclass(slots=True)
 class Uploads:
     """Requests that peers made, and those being served.
@@ -31,18 +35,37 @@ class Uploads:
         """There is a rate to share by blobs now, or none any more."""
         self.by_blob = event.limited
 
-    def ask(self, peer: PeerId, tag: BlobTag, piece: int) -> bool:
-        """Queue a request; return False if it is refused for want of room."""
+    def ask(
+        self,
+        peer: PeerId,
+        tag: BlobTag,
+        piece: int,
+        held_bytes: "Callable[[PeerId], int]" = lambda _: 0,
+    ) -> tuple[PeerId, BlobTag, int] | None:
+        """Queue a request; return the one that is refused for want of room, this or another.
+
+        A full queue makes room for a peer that has less than one in it: who fell behind would be
+        refused most often, and stay behind.
+
+        Args:
+            peer: who asks.
+            tag: for which blob.
+            piece: for which piece of it.
+            held_bytes: as for `next`.
+        """
         queue = self.queues.get(peer)
         if queue is not None and (tag, piece) in queue:
-            return True
-        if self.queued >= self.policy.requests_queued_most:
-            return False
-        if queue is None:
-            queue = self.queues[peer] = deque()
-        queue.append((tag, piece))
+            return None
+        refused = None
+        if self.queued >= self.policy.requests_queued_most * (ROOM_BY_BLOB if self.by_blob else 1):
+            richest = max(self.queues, key=held_bytes, default=peer)
+            if held_bytes(richest) <= held_bytes(peer):
+                return peer, tag, piece
+            refused = richest, *self.queues[richest][-1]
+            self.cancel(*refused)
+        self.queues.setdefault(peer, deque()).append((tag, piece))
         self.queued += 1
-        return True
+        return refused
 
     def cancel(self, peer: PeerId, tag: BlobTag, piece: int) -> None:
         """Forget a request that has not begun to be served."""

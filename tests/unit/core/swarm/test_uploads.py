@@ -11,7 +11,7 @@ from shoal.core.blob import BlobTag
 from shoal.core.peer import PeerId
 from shoal.core.swarm.events import UploadsLimited
 from shoal.core.swarm.policy import DEFAULT
-from shoal.core.swarm.uploads import Uploads
+from shoal.core.swarm.uploads import ROOM_BY_BLOB, Uploads
 
 A, B, C = (PeerId(name) for name in "abc")
 TAG = BlobTag(bytes(16))
@@ -33,7 +33,7 @@ def served(uploads: Uploads, *, finish: bool = False) -> list[tuple[PeerId, int]
 def test_no_more_than_a_few_pieces_are_sent_at_once() -> None:
     uploads = Uploads(POLICY)
     for piece in range(4):
-        assert uploads.ask(A, TAG, piece)
+        assert uploads.ask(A, TAG, piece) is None
     assert served(uploads) == [(A, 0), (A, 1)]
     uploads.ended(A, TAG, 0)
     assert served(uploads) == [(A, 2)]
@@ -105,15 +105,36 @@ def test_requests_for_a_blob_that_is_dropped_are_forgotten_and_no_others() -> No
 
 def test_asking_twice_for_a_piece_that_waits_is_asking_once() -> None:
     uploads = Uploads(POLICY)
-    assert uploads.ask(A, TAG, 1)
-    assert uploads.ask(A, TAG, 1)
+    assert uploads.ask(A, TAG, 1) is None
+    assert uploads.ask(A, TAG, 1) is None
     assert served(uploads, finish=True) == [(A, 1)]
 
 
 def test_a_request_beyond_the_bound_is_refused() -> None:
     uploads = Uploads(POLICY)
-    assert [uploads.ask(A, TAG, piece) for piece in range(7)] == [True] * 6 + [False]
-    assert not uploads.ask(B, TAG, 0)
+    assert [uploads.ask(A, TAG, piece) for piece in range(7)] == [None] * 6 + [(A, TAG, 6)]
+    assert uploads.ask(B, TAG, 0) == (B, TAG, 0)
+
+
+def test_a_full_queue_makes_room_for_who_has_less() -> None:
+    uploads = Uploads(POLICY)
+    held = {A: 9, B: 2, C: 5}.__getitem__
+    for piece in range(5):
+        uploads.ask(A, TAG, piece, held)
+    uploads.ask(C, TAG, 0, held)
+    assert uploads.ask(B, TAG, 7, held) == (A, TAG, 4)
+    assert uploads.ask(A, TAG, 8, held) == (A, TAG, 8)
+    uploads.check()
+    assert uploads.queued == POLICY.requests_queued_most
+    assert uploads.next(held) == (B, TAG, 7)
+
+
+def test_more_may_wait_while_blobs_take_turns() -> None:
+    uploads = Uploads(POLICY)
+    uploads.limited(UploadsLimited(True))
+    room = ROOM_BY_BLOB * POLICY.requests_queued_most
+    assert [uploads.ask(A, TAG, piece) for piece in range(room)] == [None] * room
+    assert uploads.ask(A, OTHER, 1) == (A, OTHER, 1)
 
 
 def test_a_cancelled_request_is_not_served_and_makes_room() -> None:
@@ -123,7 +144,7 @@ def test_a_cancelled_request_is_not_served_and_makes_room() -> None:
     uploads.cancel(A, TAG, 3)
     uploads.cancel(A, OTHER, 4)  # another blob's piece
     uploads.cancel(B, TAG, 4)  # never asked for
-    assert uploads.ask(B, TAG, 4)
+    assert uploads.ask(B, TAG, 4) is None
     assert (A, 3) not in served(uploads, finish=True)
 
 
@@ -160,7 +181,7 @@ class AnyOrder(RuleBasedStateMachine):
     )
     def ask(self, peer: PeerId, tag: BlobTag, piece: int) -> None:
         """A peer asks for a piece."""
-        if self.uploads.ask(peer, tag, piece):
+        if self.uploads.ask(peer, tag, piece) is None:
             self.wanted.add((peer, tag, piece))
         else:
             assert len(self.wanted) == POLICY.requests_queued_most
@@ -215,7 +236,7 @@ TestAnyOrder = AnyOrder.TestCase
 def test_who_has_the_least_is_served_first() -> None:
     uploads = Uploads(POLICY)
     a, b = PeerId("a"), PeerId("b")
-    assert uploads.ask(a, TAG, 0)
-    assert uploads.ask(b, TAG, 1)
+    assert uploads.ask(a, TAG, 0) is None
+    assert uploads.ask(b, TAG, 1) is None
     assert uploads.next({a: 9, b: 2}.__getitem__) == (b, TAG, 1)
     assert uploads.next({a: 9, b: 2}.__getitem__) == (a, TAG, 0)
