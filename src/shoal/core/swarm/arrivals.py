@@ -86,12 +86,12 @@ class Arrivals:
         if exchange is None:
             return
         exchange.unask(event.piece, event.source)
-        exchange.set_aside(event.source, event.piece)
         if event.signer is not None:
             self._hear(exchange, event.piece, event.signer, event.piece_hash)
             if exchange.tracker is not None:
                 suspect = (event.signer, 1 << event.piece)
                 self.site.send(exchange.tracker, say.Suspects(event.tag, (suspect,)))
+        exchange.set_aside(event.source, event.piece)
         self.site.changed = True
 
     def believes(self, tag: BlobTag, piece: int, signer: PeerId | None, hash_: bytes) -> bool:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from shoal.core import bitmap
 from shoal.core.blob import BlobSpec, BlobTag
 from shoal.core.peer import PeerId
+from shoal.core.swarm.contest import Contest
 from shoal.core.swarm.policy import Policy
 from shoal.core.wire.messages import (
     Announce,
@@ -81,25 +82,6 @@ class Lease:
 
 
 @dataclass(slots=True)
-class Contest:
-    """Pieces of a blob that somebody vouched for and was not believed: for others to fetch."""
-
-    suspected: dict[PeerId, int] = field(default_factory=dict)  # who vouched for which
-    complainants: set[PeerId] = field(default_factory=set)  # who did not believe it
-    open_pieces: int = 0  # what has not been fetched anew
-
-    def hear(self, complainant: PeerId, signer: PeerId, pieces: int) -> None:
-        """`complainant` does not believe `signer`'s word for these pieces."""
-        if complainant in self.complainants or len(self.complainants) < PARTICIPANTS_MOST:
-            self.complainants.add(complainant)
-        before = self.suspected.get(signer)
-        if before is not None or len(self.suspected) < PARTICIPANTS_MOST:
-            self.suspected[signer] = (before or 0) | pieces
-            # Once for each that vouches, however many do not believe it.
-            self.open_pieces |= pieces & ~(before or 0)
-
-
-@dataclass(slots=True)
 class Table:
     """What the tracker knows of one blob."""
 
@@ -137,21 +119,17 @@ class Table:
     def leasable_to(self, peer: PeerId, leasable: int) -> int:
         """Return those of `leasable` that `peer` may fetch: not what it vouched for in vain.
 
-        Unless there is nobody else who could, or the one who was to has shown no progress.
+        Unless the one who was to fetch it has shown no progress.
         """
-        contest = self.contest
-        lapsed = sum(1 << piece for piece in self.lapses)
-        if peer not in contest.complainants:
-            # It has them from who is not believed, most likely.
-            leasable &= ~contest.open_pieces | lapsed
-        suspected = contest.suspected.get(peer, 0) & leasable
-        if not suspected:
+        if not self.contest.suspected:
             return leasable
-        others = 0
-        for other, known in self.participants.items():
-            if other != peer and known.wants and not known.denied:
-                others |= ~contest.suspected.get(other, 0)
-        return leasable & ~(suspected & others & ~lapsed)
+        others = [
+            other
+            for other, known in self.participants.items()
+            if other != peer and known.wants and not known.denied
+        ]
+        lapsed = sum(1 << piece for piece in self.lapses)
+        return leasable & ~(self.contest.barred(peer, others=others) & ~lapsed)
 
 
 @dataclass(slots=True)

@@ -1,6 +1,7 @@
 """Pieces on their way in: of whom they are asked, and who is believed."""
 
 from shoal.core import bitmap
+from shoal.core.blob import BlobTag
 from shoal.core.peer import PeerId
 from shoal.core.swarm import effects as do
 from shoal.core.swarm import events as on
@@ -19,9 +20,10 @@ from shoal.core.wire.messages import (
     LeaseWanted,
     Leave,
     Request,
+    Suspects,
 )
 from shoal.testing.swarm_script import Script, blob, blob_tracked_by, orders, said
-from unit.core.swarm.scripts import ALL, SPEC, TAG, B, C, connected, requested, wanting
+from unit.core.swarm.scripts import ALL, SPEC, TAG, A, B, C, connected, requested, wanting
 
 # --- pieces in --------------------------------------------------------------------------------
 
@@ -234,3 +236,100 @@ def test_a_blob_that_the_registry_sent_wrong_makes_nobody_doubted() -> None:
     script.hear("b", Join(SPEC, 0))
     script.tell(on.PieceStored(TAG, 0, REGISTRY), on.BlobRejected(TAG), on.BlobWanted(SPEC))
     assert said(script.hear("a", Introduce(TAG, (B,)))) == [Join(SPEC, 0)]
+
+
+# --- pieces that somebody vouches for -------------------------------------------------------------
+
+RIGHT, WRONG = b"right", b"wrong"
+
+
+def vouched(*signers: str, hash_: bytes = RIGHT) -> list[on.PieceStored]:
+    """Pieces from b, one for each signer."""
+    return [on.PieceStored(TAG, n, B, PeerId(signer), hash_) for n, signer in enumerate(signers)]
+
+
+def disbelieving(*signers: str) -> Script:
+    """A node that found the blob wrong, for whose pieces these signed, and wants it again."""
+    script = Script("me", "a", "b", "c", "d")
+    script.connect("a", "b", "c", "d")
+    script.tell(on.BlobWanted(SPEC))
+    script.hear("b", Join(SPEC, ALL))
+    script.tell(*vouched(*signers))
+    script.tell(on.BlobRejected(TAG))
+    script.tell(on.BlobWanted(SPEC))
+    return script
+
+
+def test_who_rejects_a_blob_tells_the_tracker_who_had_signed_for_what_and_then_leaves() -> None:
+    script = wanting()
+    script.hear("b", Join(SPEC, ALL))
+    script.tell(*vouched("b", "c", "b"))
+    told = said(script.tell(on.BlobRejected(TAG)), to="a")
+    assert told == [Suspects(TAG, ((B, 0b101), (C, 0b010))), Leave(TAG)]
+
+
+def test_what_one_alone_signed_for_is_taken_from_nobody_and_from_that_one_nothing() -> None:
+    script = disbelieving("c", "c")
+    believes = script.swarm.arrivals.believes
+    assert not believes(TAG, 0, C, RIGHT)
+    assert believes(TAG, 0, B, RIGHT)
+    assert believes(TAG, 0, None, RIGHT)
+    assert believes(BlobTag(bytes(16)), 0, C, RIGHT), "another blob is another matter"
+    script.hear("c", Join(SPEC, ALL))
+    assert not requested(script.wait(0.3), to="c")
+
+
+def test_a_piece_that_is_not_believed_is_not_asked_of_its_sender_again_until_it_is() -> None:
+    script = disbelieving("a", "b", "c")
+    asked = requested(script.hear("d", Join(SPEC, 0b111)), to="d")
+    assert sorted(asked) == [0, 1, 2]
+    lied = on.PieceDisbelieved(TAG, 0, PeerId("d"), B, WRONG)
+    effects = script.tell(lied)
+    assert Suspects(TAG, ((B, 0b1),)) in said(effects, to="a")
+    assert 0 not in requested([*effects, *script.wait(0.5)], to="d")
+    # With c's word for it, it is a who lied, as b had said.
+    effects = script.tell(on.PieceDisbelieved(TAG, 0, C, C, WRONG))
+    assert script.swarm.arrivals.believes(TAG, 0, B, WRONG)
+    assert 0 in requested([*effects, *script.wait(0.3)], to="d")
+
+
+def test_whoever_signed_for_other_bytes_than_the_blobs_is_named_and_left_out() -> None:
+    script = disbelieving("c", "c", "b")
+    for number in range(8):
+        script.tell(on.PieceStored(TAG, number, REGISTRY, PeerId("me"), b"as it is"))
+    effects = script.tell(on.BlobStored(SPEC))
+    named = [effect for effect in effects if isinstance(effect, do.NameSigner)]
+    assert named == [do.NameSigner(B, TAG, 0b100), do.NameSigner(C, TAG, 0b011)]
+    assert do.Disconnect(C, "vouched for wrong bytes") in effects
+    assert not script.swarm.arrivals.believes(SPEC.tag, 0, C, RIGHT)
+    assert not script.swarm.arrivals.believes(BlobTag(bytes(16)), 0, C, RIGHT), "of no blob at all"
+
+
+def test_a_node_that_was_misled_by_its_own_registry_names_itself_and_goes_on() -> None:
+    script = disbelieving("me", "b")
+    for number in range(8):
+        script.tell(on.PieceStored(TAG, number, B, C if number else A, RIGHT + bytes([number])))
+    script.swarm.rejections.accounts[TAG].said[1] = {B: RIGHT + bytes([1])}
+    effects = script.tell(on.BlobStored(SPEC))
+    assert [e for e in effects if isinstance(e, do.NameSigner)] == [
+        do.NameSigner(PeerId("me"), TAG, 0b1)
+    ]
+    assert not any(isinstance(effect, do.Disconnect) for effect in effects)
+
+
+def test_pieces_that_nobody_vouches_for_any_more_are_kept_from_others_until_all_is_here() -> None:
+    script = Script("me", "a", "b")
+    script.connect("a", "b")
+    effects = script.tell(on.BlobWanted(SPEC, held=0b0111, unvouched=0b0011))
+    announced = [m for m in said(effects, to="a") if isinstance(m, Announce)]
+    assert [m.held for m in announced] == [0b0100]
+    effects = script.hear("b", Join(SPEC, 0b1000))
+    assert [m.held for m in said(effects, to="b") if isinstance(m, Join)] == [0b0100]
+    assert said(script.hear("b", Request(TAG, 0)), to="b") == [Busy(TAG, 0)]
+    assert do.SendPiece(B, TAG, 2) in script.hear("b", Request(TAG, 2))
+    for number in range(3, 8):
+        script.tell(on.PieceStored(TAG, number, REGISTRY, PeerId("me"), RIGHT))
+    effects = [*script.tell(on.BlobStored(SPEC)), *script.wait(0.2)]
+    told = [m.pieces for m in said(effects, to="b") if isinstance(m, Have)]
+    assert {0, 1} <= {piece for pieces in told for piece in pieces}
+    assert do.SendPiece(B, TAG, 0) in script.hear("b", Request(TAG, 0))
