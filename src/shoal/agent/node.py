@@ -35,6 +35,7 @@ from shoal.agent.vouching import HashAlone, Vouching, WithReceipts, Words
 from shoal.agent.workers import Workers
 from shoal.core import bitmap
 from shoal.core.blob import BlobSpec, BlobTag
+from shoal.core.endpoint import Endpoint
 from shoal.core.errors import PeerFault, StoreError
 from shoal.core.peer import PeerId
 from shoal.core.receipts.intake import PENDING, Blame, Refusal, Standing, Vouched
@@ -85,6 +86,8 @@ class Node:
                 members=lambda: self.swarm.site.members,
                 checked=self._room_again,
             )
+        self._members: frozenset[PeerId] = frozenset()  # of whom the hosts are
+        self._member_hosts: frozenset[str] = frozenset()
         self.network = PeerNetwork(
             me=me,
             owner=self,
@@ -92,6 +95,7 @@ class Node:
             upload=limits.upload if limits is not None else None,
             protocol=self.vouching.protocol,
             credentials=credentials,
+            is_member_host=self._is_member_host,
             count_refusal=lambda reason: metrics.peer_handshakes_refused.labels(reason).inc(),
         )
         self.transfers: dict[BlobTag, Transfer] = {}
@@ -156,6 +160,13 @@ class Node:
 
     def _is_member(self, peer: PeerId) -> bool:
         return peer in self.swarm.site.members
+
+    def _is_member_host(self, host: str) -> bool:
+        members = self.swarm.site.members
+        if members is not self._members:
+            self._members = members
+            self._member_hosts = frozenset(Endpoint.parse(member).host for member in members)
+        return host in self._member_hosts
 
     def _tick(self) -> None:
         try:

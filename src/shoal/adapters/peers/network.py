@@ -73,6 +73,7 @@ class PeerNetwork:
         upload: UploadPace | None = None,
         protocol: int = HASH_ALONE,
         credentials: Credentials | None = None,
+        is_member_host: Callable[[str], bool] = lambda _: True,
         count_refusal: Callable[[Reason], None] = lambda _: None,
     ) -> None:
         """Prepare; `start` begins to accept.
@@ -84,6 +85,8 @@ class PeerNetwork:
             upload: what all pieces that are sent are kept to, when it has a rate.
             protocol: by which rules its pieces are believed; peers follow the same, or are refused.
             credentials: what this node shows its peers; None: peers speak plain TCP.
+            is_member_host: whether a member has this address; a handshake with any other costs
+                processor time for nothing, so it is not begun.
             count_refusal: told of each peer that was refused for what it showed, or refused this
                 node for it.
         """
@@ -98,6 +101,7 @@ class PeerNetwork:
         self._greeting: dict[Link, PeerId | None] = {}  # value: the peer that was dialed
         self._dials: dict[PeerId, asyncio.Task[None]] = {}
         self._credentials = credentials
+        self._is_member_host = is_member_host
         self._journal = RefusalJournal(clock_s=asyncio.get_running_loop().time, count=count_refusal)
         # Members that one end refused: they are dialed when this node has other credentials.
         self._refused_dials: set[PeerId] = set()
@@ -182,10 +186,17 @@ class PeerNetwork:
             sock.close()
             return
         host = _plain(address[0])
-        if self._arrivals is not None:
+        if self._arrivals is None:
+            self._arrived(PlainStream(sock), host)
+        elif self._is_member_host(host):
             self._arrivals.begin(sock, host)
         else:
-            self._arrived(PlainStream(sock), host)
+            sock.close()
+            self._journal.refused(
+                host,
+                Refused(Reason.NOT_THE_MEMBER, "no member of this site has this address"),
+                is_expected=True,
+            )
 
     def _arrived(self, stream: Stream, host: str) -> None:
         self._greet(Link(stream, self, initiator=False, remote_host=host), None)

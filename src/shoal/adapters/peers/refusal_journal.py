@@ -36,11 +36,17 @@ class RefusalJournal:
         self._window_s = 0.0
         self._lines = 0
 
-    def refused(self, host: str, refused: Refused, *, peer: str | None = None) -> None:
-        """`host` was refused, or refused this node; `peer` where it was dialed or is known."""
+    def refused(
+        self, host: str, refused: Refused, *, peer: str | None = None, is_expected: bool = False
+    ) -> None:
+        """`host` was refused, or refused this node; `peer` where it was dialed or is known.
+
+        With `is_expected` that happens where all is well: a node joins and is not known everywhere.
+        """
         self._count(refused.reason)
         if self._may_say((host, refused.reason)):
-            _log.warning(
+            _log.log(
+                logging.INFO if is_expected else logging.WARNING,
                 "peer_refused",
                 extra={
                     "host": host,

@@ -23,6 +23,11 @@ class Site:
 
     members: set[PeerId] = field(default_factory=set)
 
+    @property
+    def hosts(self) -> set[str]:
+        """The addresses of its members."""
+        return {Endpoint.parse(member).host for member in self.members}
+
 
 @dataclass(slots=True)
 class End:
@@ -52,6 +57,7 @@ class End:
             owner=self,
             is_member=lambda peer: peer in self.site.members,
             credentials=self.credentials,
+            is_member_host=lambda host: host in self.site.hosts,
             count_refusal=self.refusals.append,
         )
         self.network.start([self.listener])

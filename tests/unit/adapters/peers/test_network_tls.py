@@ -1,5 +1,6 @@
 """Members over TLS: whom they take, whom they refuse, and what each end hears of it."""
 
+import asyncio
 import logging
 import socket
 from dataclasses import replace
@@ -14,7 +15,7 @@ from shoal.core.peer import PeerId
 from shoal.core.trust.identity import Reason
 from unit.adapters.peers.cluster import Nodes
 from unit.adapters.peers.ends import PIECE, Outgoing, have, until
-from unit.adapters.peers.members import End, connect, ends
+from unit.adapters.peers.members import End, Site, connect, ends
 
 ONE, OTHER = "127.0.0.2", "127.0.0.3"
 Pair = tuple[PeerCredentials, PeerCredentials]
@@ -129,7 +130,7 @@ async def test_a_member_that_is_unknown_there_is_dropped_without_a_fault(
     credentials: Pair,
 ) -> None:
     async with ends(ONE, OTHER, credentials=credentials) as (one, other):
-        other.site = type(other.site)({other.me})
+        other.site = Site({other.me, PeerId(f"{ONE}:1")})
         await _refused(one, other)
         assert one.refused_by == [other.me]
         assert one.refusals == other.refusals == []
@@ -197,8 +198,25 @@ async def test_handshakes_under_way_end_with_the_network_and_count_as_connection
             sock.close()
 
 
-def _knock(at: Endpoint) -> socket.socket:
-    return socket.create_connection((at.host, at.port))
+def _knock(at: Endpoint, *, host: str | None = None) -> socket.socket:
+    return socket.create_connection((at.host, at.port), source_address=(host or at.host, 0))
+
+
+async def test_no_handshake_is_begun_with_an_address_that_no_member_has(
+    cluster: Nodes, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "shoal.adapters.peers")
+    async with ends(ONE, OTHER, credentials=(cluster.node(), cluster.node())) as (one, other):
+        sock = _knock(Endpoint.parse(one.me), host="127.0.0.7")
+        sock.settimeout(30.0)
+        assert await asyncio.to_thread(sock.recv, 1) == b""
+        sock.close()
+        assert one.refusals == [Reason.NOT_THE_MEMBER]
+        (record,) = caplog.records
+        assert (record.levelno, record.__dict__["host"]) == (logging.INFO, "127.0.0.7")
+        one.site = Site({one.me})
+        await _refused(other, one)  # it may join in a moment, so it takes it for no fault
+        assert other.refused_by == [one.me]
 
 
 async def test_a_member_that_never_finishes_its_handshake_is_lost(
