@@ -191,6 +191,18 @@ def policy(connection: Connection, name: str) -> Policy:
     return from_row(Policy, row)
 
 
+def policy_of_kind(connection: Connection, name: str, *, system: bool) -> Policy:
+    """Return one policy, if it is the system's, or is not, as is asked.
+
+    Raises:
+        NotFound: There is none of this name and kind.
+    """
+    found = policy(connection, name)
+    if found.system is not system:
+        raise NotFound(f"there is no {'system' if system else 'custom'} policy {name}")
+    return found
+
+
 def put_policy(
     change: Change, name: str, *, comment: str, document: str, system: bool = False
 ) -> None:

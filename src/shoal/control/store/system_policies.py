@@ -12,6 +12,7 @@ _POLICIES = {
         ["cr:Get*", "cr:List*", "cr:Pull*"],
     ),
     "AliyunContainerRegistryFullAccess": ("May do everything with registries.", ["cr:*"]),
+    "AliyunRAMFullAccess": ("May do everything with users, roles and policies.", ["ram:*"]),
     "ShoalP2PComponentAccess": (
         "What the P2P component needs, and nothing else.",
         [
