@@ -44,6 +44,12 @@ EVERYTHING: Values = {
     "runtime": {"restart": True, "contentDir": "/var/lib/containerd/content"},
     "nodeSelector": {"a": "b"},
     "controller": {"nodeSelector": {"c": "d"}},
+    "cloud": {
+        "endpoint": "https://console.example.com",
+        "clusterId": "c1",
+        "metadata": "http://192.0.2.1",
+        "caConfigMap": "console-ca",
+    },
 }
 
 

@@ -269,7 +269,10 @@ def test_the_agents_variables_are_settings_and_the_others_what_the_commands_read
             assert given <= known
             assert {"SHOAL_PEER__ADDRESS", "SHOAL_MEMBERSHIP__NODE"} <= given
         else:
-            assert {name for name in given if not name.startswith("SHOAL_SETUP_")} == set()
+            others = {name for name in given if not name.startswith("SHOAL_SETUP_")}
+            asks_the_cloud = container["name"] in ("setup", "controller")
+            names = ("ENDPOINT", "CLUSTER", "METADATA", "CA_FILE") if asks_the_cloud else ()
+            assert others == {f"SHOAL_CLOUD_{name}" for name in names}
     (installer,) = (c for c in spec["containers"] if c["name"] == "installer")
     environment = {it["name"]: it.get("value", "x") for it in installer["env"]}
     place = runtime_place(environment)
