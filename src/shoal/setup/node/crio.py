@@ -5,6 +5,7 @@ from pathlib import Path
 
 from shoal.adapters.runtime.containerd_check import Finding
 from shoal.adapters.runtime.crio_registries import CrioRegistries, Mirrored
+from shoal.adapters.runtime.host_service import HostService
 from shoal.core.errors import ShoalError
 from shoal.setup.node.told import ServedName
 
@@ -20,9 +21,16 @@ _ALIAS = "give it an alias without a port: registries[].aliases"
 class CrioNode:
     """The folder of a node's containers/image."""
 
-    def __init__(self, folder: Path) -> None:
-        """Look after `folder`, usually /etc/containers."""
+    def __init__(self, folder: Path, *, service: HostService | None = None) -> None:
+        """Look after `folder`.
+
+        Args:
+            folder: usually /etc/containers.
+            service: what may be told to read it again; None: nothing may.
+        """
         self._registries = CrioRegistries(folder)
+        self._service = service
+        self._has_read = False
 
     def apply(
         self,
@@ -54,7 +62,18 @@ class CrioNode:
             for it in mirrored
             if it.prefix not in refused
         ]
-        return [*found, Finding("registries.conf.d", True, _WHEN_READ)]
+        return [*found, self._read_again(changed=written.changed)]
+
+    def _read_again(self, *, changed: bool) -> Finding:
+        if self._service is None:
+            return Finding("registries.conf.d", True, _WHEN_READ)
+        if changed or not self._has_read:  # whoever wrote it may have died before this
+            try:
+                self._service.reload()
+            except ShoalError as exc:
+                return Finding("reload", False, str(exc), "on the node: systemctl reload crio")
+            self._has_read = True
+        return Finding("registries.conf.d", True, "CRI-O was told to read it")
 
     def remove(self) -> list[Finding]:
         """Take the file away; see `Runtime.remove`."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from shoal.adapters.runtime.containerd_check import Finding
+from shoal.adapters.runtime.host_service import HostService
 from shoal.setup.node.containerd import ContainerdNode
 from shoal.setup.node.crio import CrioNode
 from shoal.setup.node.told import RuntimePlace, RuntimeType, ServedName
@@ -38,7 +39,12 @@ class Runtime(Protocol):
 def runtime_at(place: RuntimePlace) -> Runtime:
     """Return the runtime at a place."""
     match place.type:
-        case RuntimeType.CONTAINERD | RuntimeType.K3S:
-            return ContainerdNode(place.folder)
+        case RuntimeType.CONTAINERD:
+            service = HostService("containerd") if place.may_restart else None
+            return ContainerdNode(place.folder, service=service)
+        case RuntimeType.K3S:
+            return ContainerdNode(place.folder)  # it writes config.toml, with config_path, itself
         case RuntimeType.CRIO:
-            return CrioNode(place.folder)
+            return CrioNode(
+                place.folder, service=HostService("crio") if place.may_restart else None
+            )

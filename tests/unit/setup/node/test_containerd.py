@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from shoal.adapters.runtime.containerd_check import Finding
+from shoal.adapters.runtime.host_service import HostService
 from shoal.adapters.runtime.registry_name import RegistryName
+from shoal.core.errors import ShoalError
 from shoal.setup.node.containerd import ContainerdNode
 from shoal.setup.node.told import ServedName
 from unit.adapters.runtime.test_containerd_hosts import tree
@@ -159,3 +161,65 @@ def test_k3s_can_write_its_folder_anew(folder: Path) -> None:
     assert (folder / "certs.d" / "docker.io" / "hosts.toml").exists()
     node.remove()
     assert set(tree(folder)) >= set(before)
+
+
+class Service(HostService):
+    """A containerd that notes when it was restarted."""
+
+    def __init__(self, *, is_old: bool = True) -> None:
+        super().__init__("containerd")
+        self.is_old = is_old
+        self.restarts = 0
+        self.error: ShoalError | None = None
+
+    def is_older_than(self, path: Path) -> bool:
+        """Say what a test wants."""
+        return self.is_old
+
+    def restart(self) -> None:
+        """Note it."""
+        if self.error is not None:
+            raise self.error
+        self.restarts += 1
+
+
+def test_where_it_may_a_containerd_is_made_to_read_the_folder_and_restarted_once(
+    folder: Path,
+) -> None:
+    (folder / "config.toml").write_text("version = 2\n")
+    before = tree(folder)
+    service = Service()
+    node = ContainerdNode(folder, service=service)
+    for _ in range(3):
+        assert _wrong(node.apply([HUB], front_url=URL, release=(1, 7))) == {}
+    assert service.restarts == 1
+    node.remove()
+    assert tree(folder) == before
+
+
+def test_a_containerd_that_reads_it_already_is_not_restarted(folder: Path) -> None:
+    service = Service(is_old=False)
+    ContainerdNode(folder, service=service).apply([HUB], front_url=URL, release=(1, 7))
+    assert service.restarts == 0
+    assert "shoal" not in (folder / "config.toml").read_text()
+
+
+def test_an_installer_that_died_before_the_restart_makes_up_for_it(folder: Path) -> None:
+    (folder / "config.toml").write_text("version = 2\n")
+    dead = Service()
+    dead.error = ShoalError("killed")
+    wrong = _wrong(ContainerdNode(folder, service=dead).apply([HUB], front_url=URL, release=None))
+    assert "systemctl restart containerd" in wrong["restart"]
+    service = Service()
+    ContainerdNode(folder, service=service).apply([HUB], front_url=URL, release=None)
+    assert service.restarts == 1
+
+
+def test_what_forbids_a_config_path_is_told_and_nothing_restarted(folder: Path) -> None:
+    (folder / "config.toml").write_text(
+        'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry.mirrors."x"]\nendpoint = []\n'
+    )
+    service = Service(is_old=False)
+    node = ContainerdNode(folder, service=service)
+    assert "conflicts" in _wrong(node.apply([HUB], front_url=URL, release=(1, 7)))
+    assert "config_path =" not in (folder / "config.toml").read_text()

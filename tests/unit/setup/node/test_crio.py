@@ -3,7 +3,9 @@
 import tomllib
 from pathlib import Path
 
+from shoal.adapters.runtime.host_service import HostService
 from shoal.adapters.runtime.registry_name import RegistryName
+from shoal.core.errors import ShoalError
 from shoal.setup.node.crio import CrioNode
 from shoal.setup.node.told import ServedName
 
@@ -37,3 +39,37 @@ def test_what_cannot_be_written_is_a_finding(tmp_path: Path) -> None:
     (finding,) = CrioNode(tmp_path).apply([HUB], front_url=URL, release=None)
     assert not finding.ok
     assert "registries.conf:1" in finding.text
+
+
+class Service(HostService):
+    """A CRI-O that notes when it was told to read its files again."""
+
+    def __init__(self) -> None:
+        super().__init__("crio")
+        self.reloads = 0
+        self.error: ShoalError | None = None
+
+    def reload(self) -> None:
+        """Note it."""
+        if self.error is not None:
+            raise self.error
+        self.reloads += 1
+
+
+def test_where_it_may_cri_o_is_told_to_read_what_has_changed(tmp_path: Path) -> None:
+    service = Service()
+    node = CrioNode(tmp_path, service=service)
+    for names, reloads in (([HUB], 1), ([HUB], 1), ([HUB, DEFAULT], 2)):
+        found = node.apply(names, front_url=URL, release=None)
+        assert found[-1].text == "CRI-O was told to read it"
+        assert service.reloads == reloads
+
+
+def test_a_cri_o_that_cannot_be_told_is_told_again(tmp_path: Path) -> None:
+    service = Service()
+    service.error = ShoalError("no such unit")
+    node = CrioNode(tmp_path, service=service)
+    assert not node.apply([HUB], front_url=URL, release=None)[-1].ok
+    service.error = None
+    assert node.apply([HUB], front_url=URL, release=None)[-1].ok
+    assert service.reloads == 1
