@@ -1,22 +1,17 @@
-"""This node's certificate for its peers: found by the settings, watched, and told of in time.
-
-The certificate library is loaded only where peers speak TLS: it takes 3 MB.
-"""
+"""This node's certificate for its peers: found by the settings, watched, and told of in time."""
 
 import asyncio
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
+from shoal.adapters.certificates.credentials import CredentialFiles, Credentials
+from shoal.adapters.certificates.errors import CertificateError
+from shoal.adapters.certificates.peer_credentials import PeerCredentials
 from shoal.agent.settings import PeerSettings
 from shoal.core.errors import SettingsError, ShoalError
 from shoal.core.peer import PeerId
 from shoal.core.trust.identity import Refused
-
-if TYPE_CHECKING:
-    from shoal.adapters.certificates.credentials import Credentials
-    from shoal.adapters.certificates.peer_credentials import PeerCredentials
 
 _log = logging.getLogger("shoal.agent.certificates")
 
@@ -31,7 +26,7 @@ WARN_INTERVAL_S = 86400.0
 
 def load_credentials(
     settings: PeerSettings, *, me: PeerId, alpn: tuple[str, ...] = ()
-) -> "PeerCredentials | None":
+) -> PeerCredentials | None:
     """Return this node's credentials; None where peers speak plain TCP. Blocks on the disk.
 
     Args:
@@ -45,10 +40,6 @@ def load_credentials(
     tls = settings.tls
     if settings.plaintext or tls.certificate is None or tls.key is None or tls.ca is None:
         return None
-    from shoal.adapters.certificates.credentials import CredentialFiles
-    from shoal.adapters.certificates.errors import CertificateError
-    from shoal.adapters.certificates.peer_credentials import PeerCredentials
-
     files = CredentialFiles(tls.certificate, tls.key, tls.ca, tls.revoked)
     try:
         credentials = PeerCredentials(files, alpn=alpn)
@@ -69,7 +60,7 @@ class CertificateWatch:
 
     def __init__(
         self,
-        credentials: "PeerCredentials",
+        credentials: PeerCredentials,
         *,
         me: PeerId,
         count: Callable[[str], None],
@@ -130,7 +121,7 @@ class CertificateWatch:
             },
         )
 
-    def _changed(self) -> "Credentials | None":
+    def _changed(self) -> Credentials | None:
         found = self._credentials.changed()
         if found is not None:
             found.identity.require_member(self._me)
