@@ -145,7 +145,7 @@ class AcrLookup:
             vpc_id=self._given.vpc_id or facts.get(metadata.VPC, ""),
         )
         attempt = replace(settings.attempt(), account=facts.get(metadata.ACCOUNT, ""))
-        if not settings.region:
+        if not (settings.region or settings.endpoint):  # a console's address has no region in it
             raise CloudFailed(_region_missing())
         self._known = settings, attempt
         return self._known

@@ -138,7 +138,13 @@ async def _deploy(visit: Visit) -> web.StreamResponse:
             if finding.severity is Severity.ERROR:
                 form.errors.setdefault(finding.field, finding.message)
         return await _deploy_page(visit, findings=findings)
-    values = chart_values.values_yaml(chosen, wanted)
+    scheme = "https" if visit.console.secure else "http"
+    values = chart_values.values_yaml(
+        chosen,
+        wanted,
+        cluster=around.cluster,
+        console_url=f"{scheme}://{visit.request.host}",
+    )
     if form.values.get("do") == "download":
         return web.Response(
             text=values,

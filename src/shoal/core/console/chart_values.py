@@ -1,5 +1,6 @@
 """The Parameters panel of the chart: what is wrong with a choice, and the values it makes."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -220,8 +221,18 @@ def _of_rrsa(chosen: Parameters, around: Surroundings) -> Iterator[Finding]:
         )
 
 
-def values_yaml(chosen: Parameters, instance_ids: Sequence[str]) -> str:
-    """Return the values file. It holds no secret: the access key's is a separate file."""
+def values_yaml(
+    chosen: Parameters, instance_ids: Sequence[str], *, cluster: Cluster, console_url: str
+) -> str:
+    """Return the values file. It holds no secret: the access key's is a separate file.
+
+    Args:
+        chosen: What was chosen.
+        instance_ids: Of the chosen instances.
+        cluster: Whose region and VPC stand for those that were not chosen: outside the cloud no
+            metadata service tells them.
+        console_url: Where this console is, which the component asks instead of the cloud.
+    """
     rrsa = chosen.method is Method.RRSA
     key = "registryInstances" if rrsa else "acrInstances"
     lines = [f"# Values of {CHART}, method: {chosen.method}", f'{key}: "{",".join(instance_ids)}"']
@@ -240,12 +251,16 @@ def values_yaml(chosen: Parameters, instance_ids: Sequence[str]) -> str:
             f"  expireDuration: {chosen.expire_s}",
         ]
     lines += [
-        f'region: "{chosen.region}"',
-        f'vpcId: "{chosen.vpc_id}"',
+        f'region: "{chosen.region or cluster.region}"',
+        f'vpcId: "{chosen.vpc_id or cluster.vpc_id}"',
         "edgeNodePool:",
         f'  id: "{chosen.pool_id}"',
         "p2p:",
         f"  port: {chosen.port}",
+        "cloud:",
+        "  # This console, by the address that you see it at: write the one that pods reach it by.",
+        f"  endpoint: {json.dumps(console_url)}",
+        f'  clusterId: "{cluster.id}"',
     ]
     return "\n".join(lines) + "\n"
 

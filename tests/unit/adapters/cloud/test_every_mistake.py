@@ -158,7 +158,7 @@ async def _no_worker_role(page: Page) -> CloudSettings:
 @case(Mistake.REGION_MISSING, "Step 3: region is not set")
 async def _no_region(page: Page) -> CloudSettings:
     settings = page.settings(Method.ACCESS_KEY)
-    return replace(settings, region="", metadata_proxy="http://127.0.0.1:9")
+    return replace(settings, region="", endpoint="", metadata_proxy="http://127.0.0.1:9")
 
 
 @case(Mistake.ACTION_DENIED, "may not do cr:GetInstanceVpcEndpoint: add the policy document to the")

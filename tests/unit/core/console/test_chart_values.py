@@ -136,7 +136,9 @@ def test_an_access_key_is_named() -> None:
 
 
 def test_values_are_yaml_with_the_charts_keys() -> None:
-    rrsa = yaml.safe_load(values_yaml(RRSA, ["cri-1", "cri-2"]))
+    rrsa = yaml.safe_load(
+        values_yaml(RRSA, ["cri-1", "cri-2"], cluster=CLUSTER, console_url="https://console")
+    )
     assert rrsa == {
         "registryInstances": "cri-1,cri-2",
         "rrsa": {
@@ -146,13 +148,15 @@ def test_values_are_yaml_with_the_charts_keys() -> None:
             "assumeRoleARN": "",
             "expireDuration": 3600,
         },
-        "region": "",
-        "vpcId": "",
+        "region": "cn-hangzhou",
+        "vpcId": "vpc-1",
         "edgeNodePool": {"id": ""},
         "p2p": {"port": 65001},
+        "cloud": {"endpoint": "https://console", "clusterId": "c1"},
     }
     key = replace(CHOSEN, method=Method.ACCESS_KEY, access_key="LTAI")
-    assert yaml.safe_load(values_yaml(key, ["cri-1"]))["accessKey"] == "LTAI"
+    values = values_yaml(key, ["cri-1"], cluster=CLUSTER, console_url="https://console")
+    assert yaml.safe_load(values)["accessKey"] == "LTAI"
 
 
 def test_a_secret_comes_from_a_file() -> None:
