@@ -1,0 +1,186 @@
+"""What does a cluster of 5,000 nodes cost the controller, and how soon is a new node in its site?
+
+The controller alone in a process, and an API server stand-in over HTTPS that holds 5,000 nodes of
+50 pools, each as long as a kubelet writes one with 50 images. Nodes change ten times a second, as
+by their kubelets' status every few minutes, which moves none to another pool. `memory` is the
+controller's anonymous memory (RssAnon) at its highest since its start; `cpu` is what the changes
+take, user and system, in percent of a core. Then a node more comes: `join` is how many seconds pass
+until the agents' ConfigMap has it.
+"""
+
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.agent_costs import AnonymousPeaks
+from bench.ledger import Figure, Ledger, parser
+from shoal.adapters.kube.api import KubeAccess, connected
+from shoal.setup.cluster.agent_settings import SITES
+from shoal.setup.cluster.authority import make_authority
+from shoal.setup.cluster.controller import Controller, ControllerTools
+from shoal.setup.cluster.installation import Installation
+from shoal.setup.cluster.lookup import ByHand
+from shoal.setup.cluster.upkeep import write
+from shoal.setup.names import AGENT_SETTINGS
+from shoal.testing.certificates import PrivateAuthority
+from shoal.testing.image import MIB
+from shoal.testing.kube.api_server import KubeApiServer
+from shoal.testing.kube.objects import ResourcePath
+
+NODES, POOLS, IMAGES = 5000, 50, 50
+CHANGES_PER_S = 10
+# The limit that the chart sets; of a core, and what an operator may take for at once.
+MEMORY_BOUND_MIB, CPU_BOUND_PERCENT, JOIN_BOUND_S = 256, 20.0, 5.0
+_PATIENCE_S = 120.0
+_REST_S = 3.0
+_INSTALLATION = Installation(
+    namespace="shoal",
+    method="none",
+    all_nodes=True,
+    agent={"registries": [{"name": "registry.example.com"}]},
+)
+_MAP = ResourcePath.parse(f"/api/v1/namespaces/shoal/configmaps/{AGENT_SETTINGS}")
+
+
+def main() -> int:
+    """Measure, print, write down."""
+    options = parser(__doc__, runs=3)
+    options.add_argument("--seconds", type=float, default=20.0, help="of changes a run (20)")
+    options.add_argument("--controller", nargs=2, metavar=("SERVER", "FOLDER"), help="be it")
+    args = options.parse_args()
+    if args.controller:
+        asyncio.run(_be_controller(*args.controller))
+        return 0
+    ledger = Ledger("controller", question="What do 5,000 nodes cost the controller?")
+    runs = [asyncio.run(_run(args.seconds)) for _ in range(args.runs)]
+    memory, cpu, join = zip(*runs, strict=True)
+    ledger.add(Figure.at_most("memory", memory, bound=MEMORY_BOUND_MIB, unit="MiB"))
+    ledger.add(Figure.at_most("cpu", cpu, bound=CPU_BOUND_PERCENT, unit="% of a core"))
+    ledger.add(Figure.at_most("join", join, bound=JOIN_BOUND_S, unit="s"))
+    ledger.note("At 10 changes of nodes a second.")
+    return ledger.finish(args)
+
+
+async def _be_controller(server: str, folder: str) -> None:
+    tools = ControllerTools(
+        access=KubeAccess(server, Path(folder)),
+        lookup=ByHand(),
+        check_settings=lambda _: None,
+        host="127.0.0.1",
+        port=0,
+        health_port=0,
+    )
+    await Controller(_INSTALLATION, tools).run(asyncio.Event())
+
+
+async def _run(seconds: float) -> tuple[float, float, float]:
+    """Return MiB, percent of a core, and the seconds of one joining."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        authority = PrivateAuthority(folder)
+        authority.ca_file.rename(folder / "ca.crt")
+        (folder / "token").write_text("bench")
+        tls = authority.server_context("127.0.0.1")
+        async with KubeApiServer(tls=tls, tokens={"bench"}) as server:
+            for pool in range(POOLS):
+                spec = {"type": "Edge", "interConnectivity": True}
+                server.put(f"/apis/apps.openyurt.io/v1beta2/nodepools/np{pool}", {"spec": spec})
+            for number in range(NODES):
+                _put(server, number, change=0)
+            async with connected(KubeAccess(server.url, folder)) as kube:
+                await make_authority(kube, "shoal")
+                await write(kube, _INSTALLATION, {SITES: "{}"})
+            async with _controller(server.url, folder) as pid:
+                with AnonymousPeaks([pid]) as peaks:
+                    await _until(lambda: _sites(server).count("\n") == NODES)
+                    await asyncio.sleep(_REST_S)
+                    before_s = _cpu_s(pid)
+                    took_s = await _change(server, seconds)
+                    used_s = _cpu_s(pid) - before_s
+                    began_s = time.monotonic()
+                    _put(server, NODES, change=0)
+                    await _until(lambda: _sites(server).count("\n") == NODES + 1)
+                    join_s = time.monotonic() - began_s
+                memory_bytes = peaks.peak_bytes[pid]
+    result = memory_bytes / MIB, 100 * used_s / took_s, join_s
+    print("{:.1f} MiB, {:.2f} % of a core, {:.2f} s".format(*result), file=sys.stderr)
+    return result
+
+
+def _sites(server: KubeApiServer) -> str:
+    found = server.objects.get(_MAP)
+    return str(found["data"][SITES]) if found is not None else ""
+
+
+def _put(server: KubeApiServer, number: int, *, change: int) -> None:
+    labels = {
+        "apps.openyurt.io/nodepool": f"np{number % POOLS}",
+        "openyurt.io/is-edge-worker": "true",
+        "kubernetes.io/hostname": f"node-{number}",
+        "kubernetes.io/os": "linux",
+        "kubernetes.io/arch": "amd64",
+    }
+    images: list[dict[str, Any]] = [
+        {"names": [f"registry.example.com/team/app-{i}@sha256:{i:064}"], "sizeBytes": 10**8 + i}
+        for i in range(IMAGES)
+    ]
+    node = {
+        "metadata": {"labels": labels},
+        "status": {"images": images, "conditions": [{"type": "Ready", "heartbeat": change}]},
+    }
+    server.put(f"/api/v1/nodes/node-{number:05}", node)
+
+
+async def _change(server: KubeApiServer, seconds: float) -> float:
+    """Change a node ten times a second, each another; return how long it took."""
+    began_s = time.monotonic()
+    for change in range(int(seconds * CHANGES_PER_S)):
+        _put(server, change * 7 % NODES, change=change + 1)
+        due_s = began_s + (change + 1) / CHANGES_PER_S
+        await asyncio.sleep(max(due_s - time.monotonic(), 0))
+    return time.monotonic() - began_s
+
+
+@asynccontextmanager
+async def _controller(server: str, folder: Path) -> AsyncIterator[int]:
+    """Run the controller; give its process."""
+    with (folder / "log").open("wb") as out:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "bench.controller",
+            "--controller",
+            server,
+            str(folder),
+            stderr=out,
+        )
+    try:
+        yield process.pid
+    finally:
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), 30)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(_PATIENCE_S):
+        while not holds():  # noqa: ASYNC110 - what is waited for is in another process
+            await asyncio.sleep(0.02)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
