@@ -31,8 +31,6 @@ from shoal.core.cloud.lookup import (
     domains_of,
 )
 
-SWITCH_EVERY_S = 30.0
-ENDPOINTS_EVERY_S = 3600.0
 # Throttled calls are made again this often, after what the cloud says or this long.
 TRIES = 3
 PAUSE_S = 1.0

@@ -111,7 +111,6 @@ def failure_of(error: Exception, *, stage: Stage, action: str, target: str) -> F
     data = data if isinstance(data, Mapping) else {}
     denied = data.get("AccessDeniedDetail")
     denied = denied if isinstance(denied, Mapping) else {}
-    status = getattr(error, "status_code", None)
     code = _text(getattr(error, "code", None))
     message = _text(data.get("Message") or getattr(error, "message", None) or str(error))
     if not code and "parse" in message:
@@ -124,7 +123,6 @@ def failure_of(error: Exception, *, stage: Stage, action: str, target: str) -> F
         action=action,
         target=target,
         code=code,
-        status=status if isinstance(status, int) else None,
         message=(found["said"] if found else message)[:_MAX_MESSAGE_CHARS],
         denied_action=_text(denied.get("AuthAction")),
         denied_principal=_text(denied.get("AuthPrincipalDisplayName")),

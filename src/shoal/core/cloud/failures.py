@@ -110,7 +110,6 @@ class Failure:
     action: str
     target: str = ""  # the endpoint or file that was asked
     code: str = ""
-    status: int | None = None
     message: str = ""
     denied_action: str = ""
     denied_principal: str = ""

@@ -24,12 +24,11 @@ A = Attempt(
     method=st.sampled_from(Method),
     code=st.text(max_size=40),
     message=st.text(max_size=400),
-    status=st.none() | st.integers(100, 599),
 )
 def test_any_failure_is_one_sentence_that_names_its_step(
-    stage: Stage, method: Method, code: str, message: str, status: int | None
+    stage: Stage, method: Method, code: str, message: str
 ) -> None:
-    failure = Failure(stage=stage, action="GetInstance", code=code, status=status, message=message)
+    failure = Failure(stage=stage, action="GetInstance", code=code, message=message)
     told = explain(failure, Attempt(method=method))
     assert told.sentence.startswith(f"{told.step}: ")
     assert told.sentence.endswith((".", ")"))
