@@ -10,10 +10,18 @@ from shoal.testing.cluster import Cluster
 
 def credentials_of(folder: Path) -> Callable[[str], PeerCredentials]:
     """Return what gives the node at an address its credentials in a new cluster."""
-    cluster = Cluster(folder, "edge")
+    return credentials_in(Cluster(folder, "edge"))
+
+
+def credentials_in(cluster: Cluster) -> Callable[[str], PeerCredentials]:
+    """Return what gives the node at an address its credentials, new ones each time."""
 
     def of(host: str) -> PeerCredentials:
-        files = cluster.issue(f"node-{host.replace('.', '-')}", [host])
-        return PeerCredentials(files, alpn=(ALPN,))
+        return PeerCredentials(cluster.issue(node_name(host), [host]), alpn=(ALPN,))
 
     return of
+
+
+def node_name(host: str) -> str:
+    """Return what the node at an address is called."""
+    return f"node-{host.replace('.', '-')}"
