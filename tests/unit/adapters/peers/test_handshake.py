@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from shoal.adapters.certificates.keys import key_pem, make_key
 from shoal.adapters.certificates.peer_credentials import PeerCredentials
 from shoal.adapters.peers import handshake as handshake_module
-from shoal.adapters.peers.handshake import HungUp, TooSlow, shake_hands
+from shoal.adapters.peers.handshake import ALPN, HungUp, TooSlow, shake_hands
 from shoal.adapters.peers.stream import HANDSHAKE, NO_TLS_HERE
 from shoal.adapters.peers.tls_stream import TlsStream
 from shoal.core.errors import PeerFault
 from shoal.core.peer import PeerId
-from shoal.core.trust.identity import Reason, Refused
+from shoal.core.trust.identity import Reason, Refused, Role
 from unit.adapters.peers.cluster import Nodes
 from unit.adapters.peers.ends import tcp_pair
 
@@ -169,6 +170,23 @@ async def test_who_shows_no_certificate_is_refused(cluster: Nodes) -> None:
     assert _reason(end) is Reason.NONE
     with pytest.raises(ssl.SSLError, match="certificate required"):
         tls.recv(1)
+    tls.close()
+
+
+async def test_an_operator_is_no_node_and_gets_no_pieces(cluster: Nodes, tmp_path: Path) -> None:
+    key = make_key()
+    certificate = cluster.cluster.authority.issue(
+        key.public_key(), roles=[Role.OPERATOR], name="alice"
+    )
+    chain = tmp_path / "alice.pem"
+    chain.write_bytes(certificate.pem + key_pem(key))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.load_cert_chain(chain)
+    context.set_alpn_protocols([ALPN])
+    tls, end = await _bare_client(context, cluster.node())
+    assert _reason(end) is Reason.NOT_THE_MEMBER
+    assert "alice of test" in str(end)
     tls.close()
 
 

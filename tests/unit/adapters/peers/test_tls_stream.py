@@ -96,8 +96,8 @@ async def test_twenty_megabytes_are_the_same_at_the_other_end(credentials: Pair)
 async def test_a_peer_that_reads_slowly_gets_every_byte(credentials: Pair) -> None:
     out = Outgoing(os.urandom(2 * MIB))
     one, other = tcp_pair()
-    one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * KIB)
-    other.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 * KIB)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32 * KIB)
+    other.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * KIB)
     async with tls_links(one, other, credentials) as (left, right, ear):
         left.send_piece(out.upload())
         for _ in range(40):  # it stops reading again and again, in the middle of records
