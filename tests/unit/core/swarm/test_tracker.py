@@ -1,115 +1,42 @@
 """The tracker: it introduces, and leases each piece to one node at a time."""
 
-from collections.abc import Iterable
 from dataclasses import replace
-from random import Random
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from shoal.core import bitmap
-from shoal.core.blob import BlobSpec, BlobTag
 from shoal.core.peer import PeerId
-from shoal.core.swarm.policy import DEFAULT, Policy
+from shoal.core.swarm.policy import DEFAULT
 from shoal.core.swarm.tracker import (
-    CONTESTS_MOST,
     PARTICIPANTS_MOST,
     TABLES_MOST,
     Replies,
-    Tracker,
 )
 from shoal.core.wire.messages import (
     Announce,
     Introduce,
-    LeaseEnded,
     LeaseGranted,
     LeaseNone,
     LeaseOutcome,
-    LeaseProgress,
-    LeaseWanted,
     Message,
-    Suspects,
 )
 from shoal.testing.swarm_script import blob
-
-A, B, C, D = (PeerId(name) for name in "abcd")
-SPEC = blob(pieces=4)
-TAG = SPEC.tag
-DONE, FAILED, DENIED, DECLINED = LeaseOutcome
-NONE = LeaseNone(TAG)
-
-
-class Desk:
-    """A tracker that is spoken to as peers do, and remembers nothing but the time."""
-
-    def __init__(self, policy: Policy = DEFAULT, *, spec: BlobSpec = SPEC) -> None:
-        self.spec = spec
-        self.tracker = Tracker(Random(1), policy)  # noqa: S311  (not for secrets)
-        self.now_s = 100.0
-
-    def announce(
-        self,
-        peer: PeerId,
-        held: int = 0,
-        *,
-        wants: bool = True,
-        sought: int = 0,
-        takeover: bool = False,
-        spec: BlobSpec | None = None,
-    ) -> Replies:
-        """A node says that it wants or has the blob."""
-        message = Announce(spec or self.spec, held, wants, sought, takeover)
-        return self.checked(self.tracker.announced(peer, message, now_s=self.now_s))
-
-    def want(self, peer: PeerId, stuck_piece: int = -1) -> Replies:
-        """A node has a free hand, or is stuck."""
-        message = LeaseWanted(self.spec.tag, stuck_piece)
-        return self.checked(self.tracker.lease_wanted(peer, message, now_s=self.now_s))
-
-    def progress(self, peer: PeerId, first: int, done: int) -> Replies:
-        """Bytes of a lease come."""
-        message = LeaseProgress(self.spec.tag, first, done)
-        return self.checked(self.tracker.lease_progressed(peer, message, now_s=self.now_s))
-
-    def end(
-        self,
-        peer: PeerId,
-        first: int,
-        done: int,
-        outcome: LeaseOutcome = DONE,
-        retry_after_s: float = 0.0,
-    ) -> Replies:
-        """A lease is over."""
-        message = LeaseEnded(self.spec.tag, first, done, outcome, retry_after_s)
-        return self.checked(self.tracker.lease_ended(peer, message, now_s=self.now_s))
-
-    def leave(self, peer: PeerId) -> Replies:
-        """A node says that it is out."""
-        return self.checked(self.tracker.left(peer, [self.spec.tag], now_s=self.now_s))
-
-    def lose(self, peer: PeerId) -> Replies:
-        """A connection is gone."""
-        return self.checked(self.tracker.lost(peer, now_s=self.now_s))
-
-    def wait(self, seconds: float, *, alive: Iterable[tuple[PeerId, int]] = ()) -> Replies:
-        """Let time pass in steps of a second; the leases of `alive` show progress meanwhile."""
-        replies: Replies = []
-        for _ in range(round(seconds)):
-            self.now_s += 1
-            for peer, first in alive:
-                replies += self.progress(peer, first, 0)
-            replies += self.checked(self.tracker.ticked(now_s=self.now_s))
-        return replies
-
-    def checked(self, replies: Replies) -> Replies:
-        """Check the invariants after every answer."""
-        self.tracker.check()
-        return replies
-
-
-def granted(replies: Replies) -> list[tuple[PeerId, int, int]]:
-    return [(to, m.first, m.count) for to, m in replies if isinstance(m, LeaseGranted)]
+from unit.core.swarm.desk import (
+    DECLINED,
+    DENIED,
+    DONE,
+    FAILED,
+    NONE,
+    TAG,
+    A,
+    B,
+    C,
+    D,
+    Desk,
+    granted,
+)
 
 
 def both() -> Desk:
@@ -570,68 +497,3 @@ class AnyOrder(RuleBasedStateMachine):
 
 AnyOrder.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
 TestAnyOrder = AnyOrder.TestCase
-
-
-# --- what is not believed -------------------------------------------------------------------------
-
-
-def complain(desk: Desk, peer: PeerId, *brought: tuple[PeerId, int]) -> Replies:
-    message = Suspects(desk.spec.tag, brought)
-    return desk.checked(desk.tracker.told_suspects(peer, message, now_s=desk.now_s))
-
-
-def held_by_c() -> Desk:
-    """A desk at which a and b want what c has."""
-    desk = Desk()
-    desk.announce(C, held=0b1111, wants=False)
-    desk.announce(A)
-    desk.announce(B)
-    return desk
-
-
-def test_what_was_not_believed_is_leased_to_another_than_who_vouched_for_it() -> None:
-    desk = held_by_c()
-    assert not granted(desk.want(A))
-    leases = granted(complain(desk, A, (B, 0b0011)))
-    leases += granted(complain(desk, B, (B, 0b0011)))
-    leases += granted(desk.want(B)) + granted(desk.want(A))
-    assert {to for to, _, _ in leases} == {A}
-    assert {first for _, first, _ in leases} <= {0, 1}
-
-
-def test_what_was_fetched_anew_is_there_and_not_leased_again_for_the_same_complaint() -> None:
-    desk = held_by_c()
-    assert granted(complain(desk, A, (C, 0b0001))) == [(A, 0, 1)]
-    desk.end(A, 0, 1)
-    complain(desk, B, (C, 0b0001))
-    assert not granted(desk.want(B))
-
-
-def test_complaints_of_strangers_and_of_pieces_that_are_not_there_change_nothing() -> None:
-    desk = held_by_c()
-    complain(desk, D, (C, 0b0001))
-    complain(desk, A, (C, 0b1_0000))
-    assert not granted(desk.want(A))
-    assert desk.tracker.told_suspects(A, Suspects(BlobTag(bytes(16)), ()), now_s=0.0) == []
-
-
-def test_it_is_remembered_who_was_not_believed_when_all_have_left_and_come_back() -> None:
-    desk = both()
-    complain(desk, A, (A, 0b1111))
-    for peer in (A, B):
-        desk.leave(peer)
-    desk.announce(A)
-    desk.announce(B)
-    assert not granted(desk.want(A))
-    assert {to for to, _, _ in granted(desk.want(B))} == set(), "b has not said that it disbelieves"
-    complain(desk, B, (A, 0b1111))
-    assert {to for to, _, _ in granted(desk.want(B))} == {B}
-
-
-def test_no_more_contests_are_remembered_than_fit() -> None:
-    desk = Desk()
-    for number in range(CONTESTS_MOST + 3):
-        spec = blob(name=f"blob {number}")
-        desk.announce(A, spec=spec)
-        desk.tracker.told_suspects(A, Suspects(spec.tag, ((A, 1),)), now_s=desk.now_s)
-    assert len(desk.tracker.contests) == CONTESTS_MOST
