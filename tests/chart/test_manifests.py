@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import referencing
+import typer
 import yaml
 from jsonschema import Draft7Validator
 
@@ -27,6 +28,7 @@ from chart.rendering import (
 )
 from shoal.agent.settings import AgentSettings
 from shoal.agent.settings_keys import all_keys
+from shoal.cli.setup import setup_app
 from shoal.setup.node.told import runtime_place
 from shoal.testing.chart_tools import ChartTools, KubernetesSchemas
 
@@ -281,6 +283,15 @@ def test_the_agents_variables_are_settings_and_the_others_what_the_commands_read
     (mount,) = (m for m in installer["volumeMounts"] if m["name"] == "runtime")
     (volume,) = (v for v in spec["volumes"] if v["name"] == "runtime")
     assert mount["mountPath"] == volume["hostPath"]["path"] == str(place.folder)
+
+
+def test_every_container_runs_a_command_that_there_is(rendered: Rendered) -> None:
+    known = set(typer.main.get_group(setup_app).commands)
+    manifests = rendered["rrsa, everything"]
+    specs = [*pod_specs(manifests).values(), *pod_specs(farewell(manifests)).values()]
+    ran = {tuple(c["args"][:2]) for spec in specs for c in _containers(spec)}
+    assert {words[1] for words in ran if words[0] == "setup"} == known
+    assert {words[0] for words in ran} == {"setup", "agent"}
 
 
 def test_no_throttle_means_no_limit(helm: Helm) -> None:

@@ -6,7 +6,7 @@ They take no arguments: what they are told is in files and variables that the ch
 import typer
 
 from shoal.cli.setup_cluster import controller, job, webhook
-from shoal.cli.setup_node import farewell, install, prepare
+from shoal.cli.setup_node import check, farewell, install, prepare
 from shoal.cli.setup_uninstall import uninstall
 
 setup_app = typer.Typer(
@@ -19,3 +19,4 @@ setup_app.command()(controller)
 setup_app.command()(webhook)
 setup_app.command()(uninstall)
 setup_app.command()(farewell)
+setup_app.command("test")(check)

@@ -1,4 +1,4 @@
-"""`shoal setup prepare|install|farewell`: what runs on each node."""
+"""`shoal setup prepare|install|farewell|test`: what runs on each node."""
 
 import asyncio
 import signal
@@ -126,6 +126,24 @@ def _identity() -> "Identity":
         authority=authority,
         owner=(AGENT_USER, AGENT_USER),
     )
+
+
+def check() -> None:
+    """Tell whether the agent of this node serves: what `helm test` runs.
+
+    Exit codes:
+    0 it does;
+    1 it does not, and the text says what to do;
+    78 the chart's settings cannot be read.
+    """
+    from shoal.setup.node.check import check_until_well, read_served
+
+    findings = check_until_well(read_served())
+    for finding in findings:
+        todo = "" if finding.ok else f"; {finding.todo}"
+        print(f"{'ok   ' if finding.ok else 'WRONG'} {finding.subject}: {finding.text}{todo}")
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
 
 
 def until_terminated() -> Event:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from shoal.cli.setup_node import farewell, install, prepare, until_terminated
+from shoal.cli.setup_node import check, farewell, install, prepare, until_terminated
 from shoal.core.errors import SettingsError
 
 
-@pytest.mark.parametrize("command", [prepare, install, farewell])
+@pytest.mark.parametrize("command", [prepare, install, farewell, check])
 def test_outside_of_the_chart_it_says_so(command: Callable[[], None]) -> None:
     with pytest.raises(SettingsError, match="for the chart's containers"):
         command()
