@@ -82,6 +82,16 @@ class CloudLookup:
         """
         return may_share(await self._switches())
 
+    async def uninstalled(self) -> None:
+        """Tell the console, if it is told anything, that the component is gone.
+
+        Raises:
+            CloudFailed: it could not be told.
+        """
+        if self._component is not None:
+            for id_ in self._instances:
+                await self._cloud.report(id_, {**self._component, "Uninstalled": "true"})
+
     async def _switches(self) -> list[Switch]:
         if self._component is None:
             return [await self._cloud.switch(id_) for id_ in self._instances]

@@ -17,7 +17,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from shoal.adapters.certificates.authority import Authority
-from shoal.adapters.kube.api import KubeAccess, KubeConnection, connected
+from shoal.adapters.kube.api import KubeAccess, KubeConnection, KubeRefused, connected
 from shoal.adapters.kube.reflector import Reflector, Waits
 from shoal.core.errors import ShoalError
 from shoal.setup.cluster.agent_settings import SETTINGS, agent_data
@@ -40,6 +40,7 @@ from shoal.setup.cluster.webhook_setup import set_up_webhook
 from shoal.setup.names import CONTROLLER, CONTROLLER_PORT
 
 _log = logging.getLogger("shoal.controller")
+_GOODBYE_S = 10.0  # of the 30 that a pod has to end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +154,7 @@ class Controller:
                 async with asyncio.TaskGroup() as group:
                     tasks = [group.create_task(one) for one in work]
                     yield
+                    await self._say_goodbye(kube)
                     for task in tasks:
                         task.cancel()
 
@@ -164,6 +166,25 @@ class Controller:
         """
         async with self.running():
             await stop.wait()
+
+    async def _say_goodbye(self, kube: KubeConnection) -> None:
+        """Say that the component is gone, if this end is that of the release.
+
+        An uninstall has deleted the ConfigMap before, and perhaps the right to look for it.
+        """
+        if self._registries is None:
+            return
+        try:
+            async with asyncio.timeout(_GOODBYE_S):
+                try:
+                    is_gone = await read_written(kube, self._installation) is None
+                except KubeRefused:
+                    is_gone = True
+                if is_gone:
+                    await self._tools.lookup.uninstalled()
+                    _log.info("uninstalled")
+        except (ShoalError, TimeoutError) as exc:
+            _log.warning("goodbye_failed", extra={"error": str(exc) or "no answer in time"})
 
     async def _authority(self, kube: KubeConnection) -> Authority:
         while True:

@@ -41,6 +41,14 @@ class RegistryLookup(Protocol):
         """
         ...
 
+    async def uninstalled(self) -> None:
+        """Say, where somebody keeps count, that this cluster runs the component no more.
+
+        Raises:
+            ShoalError: it could not be said.
+        """
+        ...
+
 
 class ByHand:
     """No cloud: the registries are those of the values."""
@@ -52,6 +60,9 @@ class ByHand:
     async def may_share(self) -> bool:
         """Return that nobody forbids it."""
         return True
+
+    async def uninstalled(self) -> None:
+        """Nobody keeps count."""
 
 
 def with_names(by_hand: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:

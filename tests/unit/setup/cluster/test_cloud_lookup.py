@@ -77,3 +77,11 @@ async def test_an_installation_that_is_refused_is_not_reported() -> None:
     job = CloudLookup(told, ["cri-a"], component={"ClusterId": "c1"}, installing=True)
     await job.look_up()
     assert told.told == []
+
+
+async def test_a_console_is_told_of_the_end_and_the_cloud_is_not() -> None:
+    told = Told(FOUND, True)
+    await CloudLookup(told, ["cri-a"]).uninstalled()
+    assert told.told == []
+    await CloudLookup(told, ["cri-a"], component={"ClusterId": "c1"}).uninstalled()
+    assert told.told == [{"ClusterId": "c1", "Uninstalled": "true"}]

@@ -30,6 +30,7 @@ class Switched:
         self.names: tuple[str, ...] = ("first.example.com",)
         self.shares = True
         self.is_away = False
+        self.farewells = 0
 
     async def look_up(self) -> Registries:
         """Tell all."""
@@ -40,6 +41,11 @@ class Switched:
         """Tell the switch."""
         self._answer()
         return self.shares
+
+    async def uninstalled(self) -> None:
+        """Count it."""
+        self._answer()
+        self.farewells += 1
 
     def _answer(self) -> None:
         if self.is_away:
@@ -154,6 +160,28 @@ async def test_what_an_uninstall_deletes_stays_deleted(here: World) -> None:
         await asyncio.sleep(0.4)
         with pytest.raises(AssertionError):
             here.get(AGENT_MAP)
+
+
+async def test_at_its_end_it_says_that_the_component_is_gone_only_if_it_is(here: World) -> None:
+    lookup = here.lookup
+    assert isinstance(lookup, Switched)
+    async with controlling(here) as controller:
+        await until(lambda: controller.metrics.nodes._value.get() > 0)
+    assert lookup.farewells == 0, "an upgrade, or a restart"
+    async with controlling(here) as controller:
+        await until(lambda: controller.metrics.nodes._value.get() > 0)
+        here.server.delete(AGENT_MAP)
+    assert lookup.farewells == 1
+
+
+async def test_a_farewell_that_cannot_be_said_keeps_nobody(here: World) -> None:
+    lookup = here.lookup
+    assert isinstance(lookup, Switched)
+    async with controlling(here) as controller:
+        await until(lambda: controller.metrics.nodes._value.get() > 0)
+        here.server.delete(AGENT_MAP)
+        lookup.is_away = True
+    assert lookup.farewells == 0
 
 
 async def test_before_the_job_it_waits_and_says_so(tmp_path: Path) -> None:

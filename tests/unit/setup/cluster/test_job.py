@@ -14,7 +14,7 @@ from shoal.cli.setup_cluster import check_agent_settings
 from shoal.core.errors import SettingsError
 from shoal.setup.cluster.installation import Installation, Rrsa
 from shoal.setup.cluster.job import run_job
-from shoal.setup.cluster.lookup import Registries
+from shoal.setup.cluster.lookup import ByHand, Registries
 from shoal.setup.cluster.steps import StepFailed
 from shoal.testing.kube.accounts import Identity
 from shoal.testing.kube.faults import Cut, Refuse, Slow
@@ -158,7 +158,7 @@ async def test_no_registry_at_all_is_refused(here: World) -> None:
     assert "no registry was found" in await failure(here, here.installed(agent={}))
 
 
-class Looked:
+class Looked(ByHand):
     """A look-up that answers as told."""
 
     def __init__(self, found: Registries | Exception) -> None:
