@@ -328,12 +328,10 @@ async def test_what_was_allowed_survives_a_restart_in_an_outage_and_nothing_else
                 for registry, image in zip(registries, images, strict=True):
                     front = Front(agent, registry, session)
                     alice = Runtime(front, ALICE)
-                    # To Basic nobody answers 401 now: containerd knows no more, and sends nothing.
-                    alice.is_basic = registry is registries[1]
                     assert await alice.pull(image.by_tag, image.blob()) == [200, 200, 200]
                     assert (await alice.get(image.by_digest)).status == 200
                     for login in (None, BOB, ("alice", "guessed")):
-                        other = Runtime(front, login, is_basic=alice.is_basic)
+                        other = Runtime(front, login)
                         for path in (image.by_tag, image.by_digest, image.blob()):
                             assert (await other.get(path)).status in (401, 404)
     finally:
@@ -363,8 +361,7 @@ async def test_no_credential_comes_to_lie_anywhere(site: Site) -> None:
         registry.inner.fail(Disconnect())
     alice = Runtime(site.bearer, ALICE)
     assert await alice.pull(image.by_tag, image.blob()) == [200, 200, 200]
-    known = Runtime(site.basic, ALICE, is_basic=True)
-    assert await known.pull(plain.by_tag, plain.blob()) == [200, 200, 200]
+    assert await site.basic.pull(plain, ALICE) == [200, 200, 200]
     tokens.append(alice.token or "")
 
     secrets = {"M4RK", *tokens, runtime["X-Shoal-Node"]}

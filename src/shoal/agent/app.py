@@ -8,7 +8,7 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -69,6 +69,7 @@ _log = logging.getLogger("shoal.agent")
 # Hashing and the disk: more threads than cores, since some wait for the disk.
 WORKER_THREADS = 4
 SWEEP_INTERVAL_S = 1.0
+FORGET_INTERVAL_S = 5.0
 FIRST_SCRUB_S = 60.0  # what a node that has just started is asked for comes first
 # A node whose sources of members do not answer serves its own pulls all the same.
 MEMBERS_PATIENCE_S = 5.0
@@ -114,6 +115,7 @@ class Agent:
         self.known = self.holdings.load()
         self.members_known = False
         self.front_answers = False
+        self.front_questions: Callable[[], int] = int  # 0 until there is a front
         self.scrubber: Scrubber | None = None
         self.tasks = Tasks()
 
@@ -220,6 +222,8 @@ class Agent:
                 self.tasks.start(watch.run(), name="certificates")
             self.tasks.start(self._members_in_time(), name="membership patience")
             self.tasks.start(_every(SWEEP_INTERVAL_S, transfers.sweep), name="sweep")
+            forgetting = _every(FORGET_INTERVAL_S, node.forget_evicted)
+            self.tasks.start(forgetting, name="evicted blobs")
             keeper = MemoryKeeper(settings.store.path / "access.json", self.memory, workers=workers)
             stack.push_async_callback(keeper.save)
             self.tasks.start(keeper.run(), name="access memory")
@@ -238,6 +242,7 @@ class Agent:
             )
             await front.start()
             self.front_answers = True
+            self.front_questions = lambda: front.questions
             self._change_on_reload(origin, front, members, node, limits)
             self.tasks.start(self.reload.run(), name="reload")
             _log.info("agent_ready", extra={"peer": me, "version": __version__})
@@ -310,6 +315,9 @@ class Agent:
                 self.credentials.identity.not_after_s if self.credentials is not None else 0
             ),
             members=len(swarm.site.members),
+            access_grants=len(self.memory.access),
+            access_tokens=len(self.memory.sessions),
+            front_questions=self.front_questions(),
             store_used_bytes=self.store.used_bytes(),
             store_quota_bytes=self.settings.store.quota_bytes,
             store_blobs=sum(1 for _ in self.disk.digests()),
@@ -456,10 +464,11 @@ def _registry_config(registry: RegistrySettings) -> RegistryConfig:
     )
 
 
-async def _every(interval_s: float, work: Callable[[], None]) -> None:
+async def _every(interval_s: float, work: Callable[[], Awaitable[None] | None]) -> None:
     while True:
         await asyncio.sleep(interval_s)
         try:
-            work()
+            if (going_on := work()) is not None:
+                await going_on
         except Exception:
             _log.exception("periodic_work_failed")  # a bug; the next round may do better

@@ -149,7 +149,7 @@ async def test_an_agent_serves_a_registrys_blobs_and_says_that_it_is_well(
         assert status == 200
         assert b"shoal_members 1.0" in page
         shown = it.agent.metrics.registry.get_sample_value
-        await until(lambda: shown("shoal_store_blobs") == 2)
+        await until(lambda: shown("shoal_store_blobs") == 3)  # with the manifest
         fetched = len(LAYER.content) + len(b"{}")  # the configuration too, ahead of being asked
         assert shown("shoal_origin_bytes_total", {"kind": "blob"}) == fetched
         assert shown("shoal_store_quota_bytes") == 64 * 1024 * KIB

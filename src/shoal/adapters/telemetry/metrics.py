@@ -68,6 +68,9 @@ class Levels:
         "TCP."
     )
     members: float = _level("Members of the site that this node knows, itself included.")
+    access_grants: float = _level("What registries said yes to, and this node remembers.")
+    access_tokens: float = _level("Tokens whose account this node knows.")
+    front_questions: float = _level("Questions to registries that clients of the front wait for.")
     store_used_bytes: float = _level("Bytes that whole and partial blobs take in the store.")
     store_quota_bytes: float = _level("Bytes that they may take.")
     store_blobs: float = _level("Whole blobs in the store.")

@@ -52,6 +52,7 @@ def as_document(memory: Memory, *, now: Moment) -> dict[str, Any]:
         "written": {"boot_id": now.boot_id, "boot_s": now.boot_s, "wall_s": now.wall_s},
         "holders": [[h.registry, h.repository, h.credential.hex(), k] for h, k in holders.items()],
         "realms": [[realm.registry, realm.url, realm.service] for realm in memory.realms.all()],
+        "basic": [list(pair) for pair in memory.realms.all_basic()],
         "accounts": [
             [entry.realm.id, entry.account.hex(), entry.age_s]
             for entry in memory.realms.all_accepted(now_s=now_s)
@@ -83,7 +84,8 @@ def take_over(document: dict[str, Any], memory: Memory, *, now: Moment) -> None:
     ]
     known = list(_known(document, passed_s))
     tags = list(_tags(document))
-    memory.realms.restore(realms.values(), accepted, now_s=now.boot_s)
+    basic = [(str(registry), str(text)) for registry, text in document["basic"]]
+    memory.realms.restore(realms.values(), accepted, basic=basic, now_s=now.boot_s)
     memory.access.restore(known, now_s=now.boot_s)
     for holder, tag, digest, facts in tags:
         memory.tags.remember(holder, tag, digest, facts, now_s=now.boot_s)

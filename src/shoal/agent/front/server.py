@@ -143,6 +143,11 @@ class Front:
         self._idle.set()
 
     @property
+    def questions(self) -> int:
+        """How many questions to registries clients wait for."""
+        return self._gate.heads
+
+    @property
     def port(self) -> int:
         """The port that the front listens on; 0 before `start`."""
         return self._port

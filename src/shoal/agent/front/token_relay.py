@@ -110,21 +110,28 @@ class TokenRelay:
                 response.headers.add("WWW-Authenticate", str(challenge))
 
     def stand_in(self, exchange: Exchange, host: str) -> web.Response | None:
-        """Return the challenge of a registry that is away, if a local token may help the client."""
-        realm = self._memory.realms.of(exchange.config.name)
-        sent = exchange.sent
-        if realm is None or exchange.session is not None or exchange.login is not None:
+        """Return the challenge of a registry that is away, if it may help the client.
+
+        Clients show their credential only to who asks for it.
+        """
+        if exchange.session is not None or exchange.login is not None:
             return None
-        if sent is not None and sent[:7].lower() != "bearer ":
+        registry, sent = exchange.config.name, exchange.sent
+        realm = self._memory.realms.of(registry)
+        basic = self._memory.realms.basic_of(registry)
+        if realm is not None and (sent is None or sent[:7].lower() == "bearer "):
+            repository = exchange.holder.repository
+            parameters = [("realm", _here(host, realm)), ("service", realm.service)]
+            parameters += [("scope", pull_scope(repository))] if repository else []
+            challenge = Challenge("bearer", tuple((k, v) for k, v in parameters if v))
+        elif basic is not None and sent is None:
+            challenge = Challenge("basic", (("realm", basic),))
+        else:
             return None
-        repository = exchange.holder.repository
-        parameters = [("realm", _here(host, realm)), ("service", realm.service)]
-        parameters += [("scope", pull_scope(repository))] if repository else []
-        challenge = Challenge("bearer", tuple((k, v) for k, v in parameters if v))
         return error_response(
             401,
             Code.UNAVAILABLE,
-            f"{realm.registry} cannot be reached; a token for what it allowed lately may be had",
+            f"{registry} cannot be reached; what it allowed this credential lately may be had",
             headers={**API_VERSION, "WWW-Authenticate": str(challenge)},
         )
 
@@ -253,6 +260,8 @@ class TokenRelay:
         )
 
     def _leading_here(self, challenge: Challenge, config: RegistryConfig, host: str) -> Challenge:
+        if challenge.scheme == "basic":
+            self._memory.realms.wants_basic(config.name, challenge.get("realm") or "")
         if challenge.scheme != "bearer":
             return challenge
         token_url(challenge)  # raises for a realm that is no URL

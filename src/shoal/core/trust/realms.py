@@ -57,6 +57,7 @@ class Realms:
         self._accepted_s: OrderedDict[tuple[str, Fingerprint], float] = OrderedDict()
         self._silent_until_s: dict[str, float] = {}
         self._takes_forms: set[str] = set()
+        self._basic: OrderedDict[str, str] = OrderedDict()
         self.changes = 0
         """Grows with whatever is worth writing down."""
 
@@ -75,6 +76,19 @@ class Realms:
             self._takes_forms.discard(gone)
             for key in [key for key in self._accepted_s if key[0] == gone]:
                 del self._accepted_s[key]
+
+    def wants_basic(self, registry: str, realm: str) -> None:
+        """The registry has asked for a name and password itself; `realm` is the text it gave."""
+        if self._basic.get(registry) != realm:
+            self.changes += 1
+        self._basic[registry] = realm
+        self._basic.move_to_end(registry)
+        while len(self._basic) > MAX_REALMS:
+            self._basic.popitem(last=False)
+
+    def basic_of(self, registry: str) -> str | None:
+        """Return the text with which this registry asks for a name and password, if it ever did."""
+        return self._basic.get(registry)
 
     def get(self, realm_id: str) -> Realm | None:
         """Return the realm of this id, if a registry has named it."""
@@ -134,6 +148,10 @@ class Realms:
         """Yield every realm, the one named last at the end."""
         yield from self._realms.values()
 
+    def all_basic(self) -> Iterator[tuple[str, str]]:
+        """Yield every registry that asks for a name and password, and its text."""
+        yield from self._basic.items()
+
     def all_accepted(self, *, now_s: float) -> Iterator[Accepted]:
         """Yield every account that counts as accepted."""
         for (realm_id, account), said_s in self._accepted_s.items():
@@ -142,9 +160,16 @@ class Realms:
                 yield Accepted(self._realms[realm_id], account, age_s)
 
     def restore(
-        self, realms: Iterable[Realm], accepted: Iterable[Accepted], *, now_s: float
+        self,
+        realms: Iterable[Realm],
+        accepted: Iterable[Accepted],
+        *,
+        basic: Iterable[tuple[str, str]] = (),
+        now_s: float,
     ) -> None:
         """Take over what was written down earlier."""
+        for registry, text in basic:
+            self.wants_basic(registry, text)
         for realm in realms:
             self.named(realm)
         for entry in accepted:

@@ -44,6 +44,7 @@ def filled() -> Memory:
     memory.tags.remember(HOLDER, "v1", MANIFEST, facts, now_s=THEN.boot_s)
     memory.realms.named(REALM)
     memory.realms.accepted(REALM, ALICE, now_s=THEN.boot_s - 50)
+    memory.realms.wants_basic("other.example", "the other")
     return memory
 
 
@@ -66,6 +67,7 @@ def test_all_comes_back_as_old_as_it_is() -> None:
     assert record is not None
     assert (record.digest, record.facts) == (MANIFEST, Facts(500, "type", ContentKind.MANIFEST))
     assert memory.realms.get(REALM.id) == REALM
+    assert memory.realms.basic_of("other.example") == "the other"
     assert memory.realms.is_accepted(REALM, ALICE, now_s=now.boot_s + 44)
     assert not memory.realms.is_accepted(REALM, ALICE, now_s=now.boot_s + 45)
 
@@ -151,7 +153,9 @@ JSON = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=4)
         | st.dictionaries(
-            st.sampled_from(["format", "written", "holders", "realms", "accounts", "yes", "tags"]),
+            st.sampled_from(
+                ["format", "written", "holders", "realms", "basic", "accounts", "yes", "tags"]
+            ),
             inner,
             max_size=6,
         )

@@ -300,3 +300,17 @@ async def test_without_a_realm_an_outage_is_a_404_as_ever(world: World) -> None:
     image = world.add_image()
     world.registry.fail(Disconnect())
     assert (await world.get(image.by_tag)).status == 404
+
+
+async def test_in_an_outage_a_basic_registrys_clients_are_asked_for_their_password() -> None:
+    memory = Memory(access=AccessTable(trusted_for_s=0.0, grace_s=600.0))
+    auth = RegistryAuth(mode=AuthMode.BASIC, accounts=tokens().accounts)
+    async with running(auth=auth, memory=memory) as world:
+        image = world.add_image()
+        assert await Runtime(world, ALICE).pull(image.by_tag, image.blob()) == [200, 200, 200]
+        world.registry.fail(Disconnect())
+        assert await Runtime(world, ALICE).pull(image.by_tag, image.blob()) == [200, 200, 200]
+        assert (await Runtime(world, ALICE).get(image.by_digest)).body == image.body
+        assert await Runtime(world).pull(image.by_tag, image.blob()) == [401, 401, 401]
+        guessing = Runtime(world, ("alice", "guessed"))
+        assert await guessing.pull(image.by_tag, image.blob()) == [404, 404, 404]

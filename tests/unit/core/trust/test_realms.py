@@ -88,3 +88,14 @@ def test_what_was_written_down_counts_as_old_as_it_is() -> None:
     assert realms.is_accepted(REALM, ALICE, now_s=1060.0)
     assert not realms.is_accepted(REALM, ALICE, now_s=1061.0)
     assert not realms.is_accepted(REALM, BOB, now_s=1000.0)
+
+
+def test_which_registries_ask_for_a_password_is_known_and_bounded() -> None:
+    realms = Realms()
+    assert realms.basic_of("registry.example") is None
+    realms.wants_basic("registry.example", "a realm")
+    assert realms.basic_of("registry.example") == "a realm"
+    for number in range(MAX_REALMS):
+        realms.wants_basic(f"r{number}.example", "")
+    assert realms.basic_of("registry.example") is None
+    assert len(list(realms.all_basic())) == MAX_REALMS
