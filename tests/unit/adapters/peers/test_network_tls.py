@@ -55,6 +55,13 @@ async def test_members_with_certificates_exchange_messages_and_pieces(credential
         assert one.refusals == other.refusals == []
 
 
+async def test_members_may_have_ipv6_addresses(cluster: Nodes) -> None:
+    shown = (cluster.node("::1"), cluster.node("0:0::1"))
+    async with ends("::1", "::1", credentials=shown) as (one, other):
+        await connect(one, other)
+        assert other.connected == [one.me]
+
+
 async def test_peers_that_dial_each_other_at_once_keep_one_connection(credentials: Pair) -> None:
     async with ends(ONE, OTHER, credentials=credentials) as (one, other):
         one.network.connect(other.me)
