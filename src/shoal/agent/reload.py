@@ -12,6 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from shoal.adapters.mounts.state import FileState, state_of
 from shoal.agent.settings import AgentSettings
 from shoal.agent.settings_live import Change, change_between
 from shoal.core.errors import SettingsError
@@ -83,15 +84,9 @@ class Reload:
                 self._file_seen = seen
                 return
 
-    def _look(self) -> tuple[int, int, int] | None:
+    def _look(self) -> FileState | None:
         """Return what tells one file at this path from another; None: there is none just now."""
-        if self._file is None:
-            return None
-        try:
-            about = self._file.stat()
-        except OSError:
-            return None
-        return about.st_ino, about.st_mtime_ns, about.st_size
+        return None if self._file is None else state_of(self._file)
 
     async def _once(self) -> bool:
         try:

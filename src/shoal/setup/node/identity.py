@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -110,7 +111,7 @@ class Identity:
     def _names_address(self, certificate: x509.Certificate) -> bool:
         with contextlib.suppress(x509.ExtensionNotFound, ValueError):
             names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-            return self.address in map(str, names.value.get_values_for_type(x509.IPAddress))
+            return ip_address(self.address) in names.value.get_values_for_type(x509.IPAddress)
         return False
 
     def _authorities(self) -> list[x509.Certificate]:

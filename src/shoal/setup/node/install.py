@@ -66,6 +66,7 @@ def keep_installed(
     settings: Path,
     stop: Event,
     also: Callable[[], None] = lambda: None,
+    tick_s: float = TICK_S,
 ) -> None:
     """Look, again and again, until `stop` is set.
 
@@ -75,6 +76,7 @@ def keep_installed(
         settings: the agent's; a look follows their change at once.
         stop: ends it, within a look.
         also: called at each look; what else there is to renew.
+        tick_s: seconds between two looks at whether the settings are others.
     """
     changes = Changes(settings)
     reporting.tell(Condition("Unknown", "Starting", "waiting for the agent to answer"))
@@ -84,5 +86,5 @@ def keep_installed(
         interval_s = SETTLED_INTERVAL_S if installer.is_settled else UNSETTLED_INTERVAL_S
         until_s = reporting.now() + interval_s
         while reporting.now() < until_s and not changes.seen():
-            if stop.wait(TICK_S):
+            if stop.wait(tick_s):
                 return

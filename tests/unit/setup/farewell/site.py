@@ -119,6 +119,11 @@ class Site:
             and not (self.folder / node / "store" / "shoal").exists()
         )
 
+    def listed(self) -> set[str]:
+        """Return the nodes that are still to be cleaned."""
+        found = self.server.objects.get(ResourcePath.parse(f"{CORE}/configmaps/{FAREWELL}"))
+        return set(found["data"]) if found is not None else set()
+
     def names(self, path: str) -> list[str]:
         """Return the names of the objects in a collection."""
         found = self.server.objects.all(ResourcePath.parse(path), lambda _: True)

