@@ -52,11 +52,11 @@ def agent_data(
         "ca": f"{FOLDER}/{AUTHORITIES}",
     }
     settings = {
+        # Where this file is mounted nobody sends SIGHUP, and the kubelet changes it.
+        "reload_interval_s": _RELOAD_S,
         **installation.agent,
         "registries": served,
         "peer": {**(installation.agent.get("peer") or {}), "tls": tls},
-        # Where this file is mounted nobody sends SIGHUP, and the kubelet changes it.
-        "reload_interval_s": _RELOAD_S,
         "membership": {
             "sites_file": f"{FOLDER}/{SITES}",
             "kubernetes": {"namespace": installation.namespace, "service": PEERS},

@@ -33,6 +33,9 @@ _ALL = Allowances(burst=200, per_s=50)
 # every ten minutes.
 _BURST, _PER_S = 10, 1 / 30
 _AT_ONCE = 32
+# Renewed after a half to two thirds of it, so that a controller may be away for a month. A node
+# that has left is no member any more, whatever its certificate says.
+_CERTIFICATE_DAYS = 90
 _RETRY_S = 5
 
 Answer = Callable[[ProvedNode, Mapping[str, Any]], Awaitable[dict[str, Any]]]
@@ -111,7 +114,10 @@ class NodeService:
             raise NodeRefused(f"node {node.name} has no InternalIP yet")
         try:
             certificate = self._authority.sign_request(
-                request.encode(), node=node.name, addresses=node.addresses
+                request.encode(),
+                node=node.name,
+                addresses=node.addresses,
+                days=_CERTIFICATE_DAYS,
             )
         except CertificateError as exc:
             raise BadInput(str(exc)) from exc

@@ -48,6 +48,7 @@ async def test_a_node_gets_a_certificate_for_its_own_name_and_addresses(
     assert (identity.node, identity.addresses) == ("a", frozenset({"192.0.2.1"}))
     authority = read_certificates(answer["ca"].encode(), name="ca")[0]
     certificate.x509.verify_directly_issued_by(authority.x509)
+    assert (certificate.not_after - certificate.not_before).days == 90
 
 
 @pytest.mark.parametrize(("node", "addresses"), [("b", []), ("a", ["192.0.2.2"])])
