@@ -19,6 +19,8 @@ _log = logging.getLogger("shoal.agent.holdings")
 
 IDLE_S = 30.0  # after which a blob's descriptor is closed; it is opened again when asked for
 READ_BYTES = 1 * MIB
+# Lines of the record beyond twice those that are of use, after which it is written anew.
+RECORD_LINES_SPARE = 1000
 
 
 @dataclass(slots=True)
@@ -47,6 +49,7 @@ class Holdings:
         self._store = store
         self._record = record
         self._by_tag: dict[BlobTag, Holding] = {}
+        self._lines = 0  # of the record
 
     def __len__(self) -> int:
         return len(self._by_tag)
@@ -104,6 +107,19 @@ class Holdings:
         holding.used_s = now_s
         return holding
 
+    def forget_evicted(self) -> list[BlobTag]:
+        """Forget what the store has dropped for others' sake; return that. Blocks on the disk."""
+        listed = list(self._by_tag.items())  # first, for the event loop and threads add some
+        stored = {digest for digest, _ in self._store.digests()}
+        gone = []
+        for tag, holding in listed:
+            if holding.spec.digest not in stored and self._by_tag.get(tag) is holding:
+                self.forget(tag)
+                gone.append(tag)
+        if self._lines > 2 * len(self._by_tag) + RECORD_LINES_SPARE:
+            self._write("w", *(holding.spec for holding in list(self._by_tag.values())))
+        return gone
+
     def close_idle(self, *, now_s: float) -> None:
         """Release descriptors that nobody has used for a while: they pin against eviction."""
         for holding in list(self._by_tag.values()):  # a thread may add one meanwhile
@@ -119,6 +135,7 @@ class Holdings:
                 holding.stored = None
 
     def _write(self, mode: str, *specs: BlobSpec) -> None:
+        self._lines = len(specs) + (self._lines if mode == "a" else 0)
         text = "".join(
             json.dumps(
                 {

@@ -175,6 +175,12 @@ class Node:
         finally:
             self._ticking = self._loop.call_later(self.swarm.tick_s, self._tick)
 
+    async def forget_evicted(self) -> None:
+        """Offer peers no more what the store has dropped; called every few seconds."""
+        for tag in await self._workers.run(self._holdings.forget_evicted):
+            if tag not in self.transfers:  # or it is on its way once more
+                self.tell(on.BlobDropped(tag))
+
     def _tick_in_time(self) -> None:
         """Bring the next tick forward, if something now waits for it that did not before."""
         due_s = self._loop.time() + self.swarm.tick_s

@@ -9,6 +9,7 @@ import pytest
 from blake3 import blake3
 
 from shoal.adapters.store.memory import MemoryStore
+from shoal.agent import holdings as holdings_module
 from shoal.agent.holdings import IDLE_S, Holdings, piece_hash
 from shoal.core.blob import KIB, BlobSpec, ContentKind
 from shoal.testing.conformance_store import Sample
@@ -260,3 +261,21 @@ def test_pieces_are_hashed_as_peers_hash_them(
     with pytest.raises(OSError, match=f"the stored blob ends at {600 * KIB}"):
         piece_hash(blob.fd, SAMPLE.spec, 1)
     blob.close()
+
+
+def test_what_the_store_has_dropped_is_forgotten_and_the_record_does_not_grow_for_ever(
+    store: MemoryStore, record: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holdings_module, "RECORD_LINES_SPARE", 1)
+    gone = [Sample(300, seed=seed) for seed in range(3)]
+    keep(store, SAMPLE)
+    holdings = Holdings(store, record)
+    for sample in (SAMPLE, *gone):
+        holdings.add(sample.spec, sample.hashes())
+    assert len(record.read_text().splitlines()) == 4
+    assert set(holdings.forget_evicted()) == {sample.spec.tag for sample in gone}
+    assert len(holdings) == 1
+    assert holdings.spec(TAG) == SAMPLE.spec
+    assert len(record.read_text().splitlines()) == 1, "what is forgotten is not written down either"
+    assert holdings.forget_evicted() == []
+    assert Holdings(store, record).load() == [SAMPLE.spec]

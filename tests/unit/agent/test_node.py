@@ -3,7 +3,7 @@
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -150,6 +150,10 @@ class _Fickle(MemoryStore):
             raise self.open_error
         return None if self.is_lost else super().open(digest)
 
+    def digests(self) -> Iterable[tuple[Digest, int]]:
+        """Return nothing if it is lost."""
+        return () if self.is_lost else super().digests()
+
 
 @asynccontextmanager
 async def one_has_it_since_before_a_restart(
@@ -202,6 +206,18 @@ async def test_a_blob_that_is_gone_after_all_comes_from_the_registry(fault: str)
         assert fetched(origin) == LENGTH
         assert SPEC.tag not in one.node.swarm.holds.specs
         assert one.node.swarm.uploads.sending == set()
+
+
+async def test_what_the_store_has_dropped_is_offered_no_more() -> None:
+    async with one_has_it_since_before_a_restart(registry()) as (one, store, other):
+        await one.node.forget_evicted()
+        assert SPEC.tag in one.node.swarm.holds.specs
+        store.is_lost = True
+        await one.node.forget_evicted()
+        assert SPEC.tag not in one.node.swarm.holds.specs
+        assert one.holdings.spec(SPEC.tag) is None
+        members = (one, other)
+        await until(lambda: not any(SPEC.tag in m.node.swarm.tracker.tables for m in members))
 
 
 async def test_a_node_that_stops_while_it_reads_a_stored_piece_closes_its_file(
