@@ -26,7 +26,7 @@ async def report_component(asked: Asked) -> dict[str, object]:
     """
     instance = await instance_of(asked, "ReportP2PComponent", implied_by="GetInstanceVpcEndpoint")
     cluster_id = _checked(asked, "ClusterId", fields.cluster_id)
-    version = _checked(asked, "ComponentVersion", fields.version)
+    version = _checked(asked, "ComponentVersion", fields.line)
     method = asked.text("Method")
     if method not in list(Method):
         raise invalid("Method", f"one of {', '.join(Method)}")

@@ -80,7 +80,12 @@ async def test_the_documentations_policy_is_enough_and_none_is_not(cloud: Cloud)
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("ClusterId", "C 1"), ("ComponentVersion", "new"), ("Method", "magic"), ("ClusterVpcId", "x")],
+    [
+        ("ClusterId", "C 1"),
+        ("ComponentVersion", "x" * 300),
+        ("Method", "magic"),
+        ("ClusterVpcId", "x"),
+    ],
 )
 async def test_a_report_that_makes_no_sense_is_refused(cloud: Cloud, name: str, value: str) -> None:
     error = await refused(lambda: _ask(cloud, "owner", **{name: value}))
