@@ -187,7 +187,7 @@ class Exchange:
             neighbour.held = 0
 
     def hopes_for(self, peer: PeerId) -> bool:
-        """Whether `peer` has what is missing, or was asked for the exchange and has not answered."""
+        """Whether `peer` has what is missing, or was asked what it has and has not answered."""
         neighbour = self.neighbours.get(peer)
         return bool(neighbour.held & self.missing) if neighbour else peer in self.joined
 
