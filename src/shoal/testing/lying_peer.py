@@ -85,6 +85,11 @@ class Lie(StrEnum):
     GARBAGE = "garbage"  # bytes that are no frames
     ABSURD_TRACKING = "absurd-tracking"  # as its tracker: leases and peers that cannot be
 
+    @classmethod
+    def of_whole_pieces(cls) -> "frozenset[Lie]":
+        """Return those that nobody sees in a piece alone where peers have no certificates."""
+        return frozenset((cls.WRONG_BYTES, cls.UNSIGNED, cls.FORGED))
+
 
 @dataclass(slots=True)
 class LyingPeer:
