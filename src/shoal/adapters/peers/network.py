@@ -9,20 +9,21 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from shoal.adapters.peers.arrivals import Arrivals
+from shoal.adapters.peers.dialing import CONNECT_TIMEOUT_S, dial
 from shoal.adapters.peers.gate import UploadPace
-from shoal.adapters.peers.handshake import Credentials, HungUp, TooSlow, shake_hands
+from shoal.adapters.peers.handshake import Credentials, HungUp
 from shoal.adapters.peers.link import Link
 from shoal.adapters.peers.refusal_journal import RefusalJournal
 from shoal.adapters.peers.stream import PlainStream, Stream
 from shoal.adapters.peers.tls_stream import TlsStream
 from shoal.core.endpoint import Endpoint, normal_host
+from shoal.core.errors import PeerFault
 from shoal.core.peer import PeerId
 from shoal.core.trust.identity import Reason, Refused
 from shoal.core.wire.messages import HASH_ALONE, Allow, Block, Hello, Message, Ping
 
 _log = logging.getLogger("shoal.adapters.peers")
 
-CONNECT_TIMEOUT_S = 2.0
 HELLO_TIMEOUT_S = 3.0
 PING_AFTER_S = 0.75  # of saying nothing, looked at four times as often
 SILENT_AFTER_S = 4.0  # of hearing nothing: a peer that lives says Ping about once a second
@@ -143,8 +144,8 @@ class PeerNetwork:
         if self._arrivals is not None:
             await self._arrivals.stop()
         dials = list(self._dials.values())
-        for dial in dials:
-            dial.cancel()
+        for task in dials:
+            task.cancel()
         if dials:
             await asyncio.wait(dials, timeout=CONNECT_TIMEOUT_S)
         for link in [*self._links.values(), *self._greeting]:
@@ -224,38 +225,17 @@ class PeerNetwork:
         task.add_done_callback(lambda _: self._dials.pop(peer, None))
 
     async def _dial(self, peer: PeerId) -> None:
-        at = Endpoint.parse(peer)
-        family = socket.AF_INET6 if ":" in at.host else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.setblocking(False)
+        host = Endpoint.parse(peer).host
         try:
-            with suppress(OSError):  # behind a translated address the kernel chooses
-                sock.bind((Endpoint.parse(self.me).host, 0))
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await asyncio.get_running_loop().sock_connect(sock, (at.host, at.port))
-        except (OSError, TimeoutError) as error:
-            sock.close()
-            reason = "no answer" if isinstance(error, TimeoutError) else str(error)
-            self._not_reached(peer, f"cannot connect: {reason}")
-            return
-        except BaseException:
-            sock.close()
-            raise
-        stream: Stream
-        if self._credentials is None:
-            stream = PlainStream(sock)
+            stream = await dial(peer, me=self.me, credentials=self._credentials)
+        except Refused as refused:
+            self._journal.refused(host, refused, peer=peer)
+            self._not_reached(peer, str(refused))
+            self._note_refusal(peer)
+        except PeerFault as fault:
+            self._not_reached(peer, str(fault), refused=isinstance(fault, HungUp))
         else:
-            try:
-                stream = await shake_hands(sock, self._credentials, dialed=peer)
-            except Refused as refused:
-                self._journal.refused(at.host, refused, peer=peer)
-                self._not_reached(peer, str(refused))
-                self._note_refusal(peer)
-                return
-            except (HungUp, TooSlow) as fault:
-                self._not_reached(peer, str(fault), refused=isinstance(fault, HungUp))
-                return
-        self._greet(Link(stream, self, initiator=True, remote_host=at.host), peer)
+            self._greet(Link(stream, self, initiator=True, remote_host=host), peer)
 
     def _not_reached(self, peer: PeerId, reason: str, *, refused: bool = False) -> None:
         if peer not in self._links:

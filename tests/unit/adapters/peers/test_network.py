@@ -8,6 +8,7 @@ import socket
 
 import pytest
 
+from shoal.adapters.peers import dialing
 from shoal.adapters.peers import network as network_module
 from shoal.core.blob import KIB
 from shoal.core.endpoint import Endpoint
@@ -169,7 +170,7 @@ async def test_nobody_at_the_other_end_is_a_failed_peer() -> None:
 async def test_an_address_that_swallows_packets_is_given_up_after_the_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(network_module, "CONNECT_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(dialing, "CONNECT_TIMEOUT_S", 0.1)
     with socket.socket() as server, socket.socket() as first, socket.socket() as second:
         server.bind(("127.0.0.3", 0))
         server.listen(0)  # room for one; the kernel lets further callers wait
