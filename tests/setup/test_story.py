@@ -81,7 +81,12 @@ def prepare(cluster: Installed, name: str, host: str, *, controller_port: int) -
         extra={f"{_CLAIM}pod-name": [f"agent-{name}"], f"{_CLAIM}pod-uid": [uid]},
     )
     asked = ControllerClient(
-        namespace=NAMESPACE, host="127.0.0.1", port=controller_port, authority=ca, token=token
+        namespace=NAMESPACE,
+        host="127.0.0.1",
+        port=controller_port,
+        authority=ca,
+        token=token,
+        timeout_s=60,
     )
     folder = cluster.folder / f"identity-{name}"
     identity = NodeIdentity(folder, asked, address=host, authority=ca)

@@ -17,7 +17,7 @@ from shoal.setup.cluster.webhook import Webhook, WebhookTools
 
 VALUES = {
     "registries": [{"name": "registry.example.com"}],
-    "webhook": {"enable": True},
+    "webhook": {"enable": True, "timeoutSeconds": 30},
     "edgeNodePool": {"allNodes": True},
 }
 NEW = "registry.distributed.example.com:65001"

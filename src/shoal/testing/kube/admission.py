@@ -92,12 +92,13 @@ class Admission:
         host, port = self._services[(service["namespace"], service["name"])]
         trust = ssl.create_default_context(cadata=base64.b64decode(client["caBundle"]).decode())
         request = _request(attempt, thing)
-        # timeoutSeconds counts for all of it.
+        timeout_s = hook.get("timeoutSeconds", 10)
+        # It counts for all of it, and the webhook is told.
         async with (
-            asyncio.timeout(hook.get("timeoutSeconds", 10)),
+            asyncio.timeout(timeout_s),
             aiohttp.ClientSession() as session,
             session.post(
-                f"https://{host}:{port}{service.get('path', '/')}",
+                f"https://{host}:{port}{service.get('path', '/')}?timeout={timeout_s}s",
                 json={"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"} | request,
                 ssl=trust,
                 server_hostname=f"{service['name']}.{service['namespace']}.svc",

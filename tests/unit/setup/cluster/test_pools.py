@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoal.setup.cluster.pools import (
@@ -128,6 +128,7 @@ NODES = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(NODES, POOLS, st.booleans())
 def test_two_nodes_share_a_site_only_if_their_pool_says_that_they_reach_each_other(
     nodes: list[NodeSeen], pools: list[Pool], all_nodes: bool

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoal.setup.cluster.rewrite import (
@@ -133,6 +133,7 @@ PODS = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(PODS, st.lists(st.sampled_from(["x", "a"]), max_size=2, unique=True))
 def test_every_patch_fits_and_only_adds_or_renames(
     thing: dict[str, Any], copies: list[str]

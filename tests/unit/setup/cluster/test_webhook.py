@@ -25,7 +25,7 @@ TLS = f"/api/v1/namespaces/{NAMESPACE}/secrets/{NAME}-webhook-tls"
 MODE = "k8s.aliyun.com/image-accelerate-mode"
 
 
-def configuration(timeout_s: float = 5) -> dict[str, Any]:
+def configuration() -> dict[str, Any]:
     rules = [
         {"resources": ["pods"], "operations": ["CREATE"]},
         {"resources": ["pods/ephemeralcontainers"], "operations": ["UPDATE"]},
@@ -38,7 +38,7 @@ def configuration(timeout_s: float = 5) -> dict[str, Any]:
         "rules": [rule | {"apiGroups": [""], "apiVersions": ["v1"]} for rule in rules],
         "objectSelector": {"matchLabels": {MODE: "p2p"}},
         "failurePolicy": "Ignore",
-        "timeoutSeconds": timeout_s,
+        "timeoutSeconds": 60,
     }
     return {"webhooks": [hook]}
 
@@ -62,9 +62,9 @@ def pod(name: str, *, secrets: tuple[str, ...] = (), **labels: str) -> dict[str,
 
 
 @asynccontextmanager
-async def hooked(folder: Path, timeout_s: float = 5) -> AsyncIterator[tuple[World, Webhook]]:
+async def hooked(folder: Path) -> AsyncIterator[tuple[World, Webhook]]:
     async with world(folder) as here:
-        here.server.put(HOOK, configuration(timeout_s))
+        here.server.put(HOOK, configuration())
         here.server.put("/api/v1/namespaces/apps", {})
         here.server.put(f"{SECRETS}/mine", secret(OLD))
         installation = here.installed(webhook=True, agent={"registries": [{"name": OLD}]})
