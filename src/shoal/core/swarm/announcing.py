@@ -34,8 +34,11 @@ class Announcing:
             exchange.announced_s = -1e9
             return
         policy, now_s = self.site.policy, self.site.now_s
-        lone = exchange.lone and not exchange.introduced and len(self.site.members) > 1
-        interval_s = policy.lone_announce_interval_s if lone else policy.announce_interval_s
+        interval_s = (
+            policy.lone_announce_interval_s
+            if self._is_early(exchange)
+            else policy.announce_interval_s
+        )
         if not fresh and now_s - exchange.announced_s <= interval_s:
             return
         known_before = exchange.announced_s > 0 or exchange.held != 0
@@ -54,6 +57,14 @@ class Announcing:
         """Whether a member lives, for all that is known, beside this node."""
         site = self.site
         return any(peer != site.me and not site.left_alone(peer) for peer in site.members)
+
+    def _is_early(self, exchange: Exchange) -> bool:
+        """Whether this node may have been among the first to announce, and others come now.
+
+        It has fewer than half of the neighbours that it seeks: with as few it falls behind.
+        """
+        met = len(exchange.neighbours.keys() - exchange.doubted) + len(exchange.introduced)
+        return met < min(self.site.policy.neighbours, len(self.site.members)) // 2
 
     def _is_patient(self, exchange: Exchange) -> bool:
         """Whether to wait for a tracker that does not know this node yet."""

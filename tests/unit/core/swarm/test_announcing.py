@@ -1,5 +1,7 @@
 """Announcing: which tracker is told what, and by a node that joined just now."""
 
+from shoal.core.membership.placement import ranked
+from shoal.core.peer import PeerId
 from shoal.core.swarm import effects as do
 from shoal.core.swarm import events as on
 from shoal.core.swarm.policy import DEFAULT
@@ -56,6 +58,22 @@ def test_who_has_no_neighbour_is_soon_announced_again() -> None:
     # Whoever has the blob may have told the tracker only now.
     effects = wanting().wait(DEFAULT.lone_announce_interval_s + 0.2)
     assert len([m for m in said(effects, to="a") if isinstance(m, Announce)]) == 1
+
+
+def test_who_was_among_the_first_is_announced_again_until_it_has_half_of_what_it_seeks() -> None:
+    others = [f"p{number:02}" for number in range(DEFAULT.neighbours)]
+    script = Script("me", *others)
+    tracker = ranked(TAG, map(PeerId, ["me", *others]))[0]
+    assert tracker != "me"
+    script.connect(*others)
+    script.tell(on.BlobWanted(SPEC))
+    often = DEFAULT.lone_announce_interval_s + 0.2
+    half = DEFAULT.neighbours // 2
+    for name in others[: half - 1]:
+        script.hear(name, Join(SPEC, 0))
+    assert Announce in map(type, said(script.wait(often), to=tracker))
+    script.hear(others[half], Join(SPEC, 0))
+    assert Announce not in map(type, said(script.wait(often), to=tracker))
 
 
 def test_fewer_peers_are_sought_the_more_there_are() -> None:
