@@ -94,8 +94,10 @@ class RegistryRuns:
             self._report(transfer, first, error)
         except OriginError as error:
             retry_after_s = error.retry_after_s or 0.0
-            result = "limited" if error.status == 429 else "failed"
-            result = "lied" if isinstance(error, OriginLied) else result
+            if error.status == 429:
+                fault, result = on.RegistryFault.LIMITED, "limited"
+            elif isinstance(error, OriginLied):
+                result = "lied"
             self._report(transfer, first, error)
         except StoreError as error:
             self._report(transfer, first, error)

@@ -338,7 +338,7 @@ class World:
         else:
             self._fetches.pop((node.name, flow.spec.tag, flow.first), None)  # type: ignore[attr-defined]
             refused = on.RegistryEnded(
-                flow.spec.tag, flow.first, on.RegistryFault.FAILED, registry.retry_after_s
+                flow.spec.tag, flow.first, on.RegistryFault.LIMITED, registry.retry_after_s
             )
             self.clock.at(now_s + flow.latency_s, self._tell_later, node, refused)
 

@@ -251,7 +251,8 @@ async def test_an_answer_that_is_cut_keeps_the_pieces_that_came_whole(
         it.origin.cuts.append((2 * PIECE + 1000, error))
         it.runs.begin(it.transfer, 0, 5)
         ended = await it.end()
-        assert ended == on.RegistryEnded(TAG, 0, RegistryFault.FAILED, retry_after_s)
+        fault = RegistryFault.LIMITED if result == "limited" else RegistryFault.FAILED
+        assert ended == on.RegistryEnded(TAG, 0, fault, retry_after_s)
         assert it.pieces() == {0, 1}
         assert on.PieceSpoiled(TAG, 2, REGISTRY) in it.told
         assert it.count("shoal_origin_requests_total", result=result) == 1

@@ -150,6 +150,7 @@ class RegistryFault(Enum):
     """Why a fetch from the registry ended early."""
 
     FAILED = "failed"  # refused, silent, wrong: may work later or from another node
+    LIMITED = "limited"  # asked to be asked less (429): nothing is wrong
     DENIED = "denied"  # the registry refuses every credential this node has for the blob
 
 

@@ -22,6 +22,8 @@ REGISTRY_FAILURES_MOST = 3  # in a row and without any progress, before readers 
 RETRY_S = 0.25
 RETRY_DOUBLINGS_MOST = 5
 RETRY_AFTER_MOST_S = 3600.0
+# One that limits requests is left alone for so long, by every blob of a node, if it names no time.
+LIMITED_S = 1.0
 # Leases of one tracker between two looks at the clock that lead to no fetch. Honest ones are few;
 # each answer may bring the next, so that beyond this nothing is answered, and they lapse.
 VAIN_LEASES_ANSWERED = 16
@@ -34,6 +36,7 @@ class Leases:
 
     site: Site
     vain: dict[PeerId, int] = field(default_factory=dict)  # leases that led to no fetch, lately
+    quiet_until_s: dict[str, float] = field(default_factory=dict)  # registries that limit requests
 
     def ticked(self) -> None:
         """Time has passed: whoever granted leases in vain may be answered again."""
@@ -80,7 +83,7 @@ class Leases:
             or exchange.lease_asked_s is not None
             or self._stalled(exchange) >= policy.registry_fetches
             or not exchange.missing & ~exchange.in_flight_bits
-            or now_s < exchange.retry_at_s
+            or now_s < self._rests_until_s(exchange)
             or now_s - exchange.lease_refused_s < policy.announce_interval_s
         ):
             return False
@@ -118,6 +121,8 @@ class Leases:
             # Asked for as soon as a hand is free: whoever declines is called upon no more.
             exchange.lease_refused_s = -1e9
             self._not_fetched(tracker, message, exchange)
+        elif self._is_quiet(exchange):
+            self._not_fetched(tracker, message, exchange)
         elif not self.fetching(exchange) or run & under_way:
             # Under way since before a lease on it lapsed: asked for at once, it would be granted at
             # once again, and so without an end where this node is its own tracker.
@@ -136,6 +141,15 @@ class Leases:
         if vain <= VAIN_LEASES_ANSWERED:
             outcome = say.LeaseOutcome.DONE if done else say.LeaseOutcome.DECLINED
             self._end(tracker, lease.tag, lease.first, done, outcome)
+
+    def _is_quiet(self, exchange: Exchange) -> bool:
+        """Whether the blob's registry has asked for fewer requests, just now."""
+        return self.site.now_s < self.quiet_until_s.get(exchange.spec.registry, 0.0)
+
+    def _rests_until_s(self, exchange: Exchange) -> float:
+        """When the registry may be asked for the blob again."""
+        quiet_until_s = self.quiet_until_s.get(exchange.spec.registry, 0.0)
+        return max(exchange.retry_at_s, quiet_until_s)
 
     def _rest(self, exchange: Exchange) -> None:
         """Ask for no lease of this blob for a moment."""
@@ -177,7 +191,10 @@ class Leases:
             exchange.led_s = self.site.now_s
         outcome = self._outcome(exchange, run, event)
         if run.leased and exchange.tracker is not None:
-            retry_s = min(event.retry_after_s, RETRY_AFTER_MOST_S)
+            retry_s = event.retry_after_s
+            if event.fault is RegistryFault.LIMITED:
+                retry_s = max(retry_s, LIMITED_S)
+            retry_s = min(retry_s, RETRY_AFTER_MOST_S)
             self._end(exchange.tracker, event.tag, run.first, run.done, outcome, retry_s)
         # A node that is denied may still have all from peers; `Patience` sees whether it comes.
         alone = exchange.alone or len(self.site.members) == 1
@@ -197,6 +214,12 @@ class Leases:
         if event.fault is RegistryFault.DENIED:
             exchange.denied = True
             return say.LeaseOutcome.DENIED
+        if event.fault is RegistryFault.LIMITED:
+            # No failure, and the same for every blob of this registry.
+            until_s = now_s + max(LIMITED_S, min(event.retry_after_s, RETRY_AFTER_MOST_S))
+            exchange.retry_at_s = max(exchange.retry_at_s, until_s)
+            self.quiet_until_s[exchange.spec.registry] = exchange.retry_at_s
+            return say.LeaseOutcome.FAILED
         if event.fault is RegistryFault.FAILED:
             exchange.registry_failures += 1
             pause_s = RETRY_S * 2 ** min(RETRY_DOUBLINGS_MOST, exchange.registry_failures)
@@ -212,7 +235,8 @@ class Leases:
         """Begin up to `free` fetches of a blob for which no peer is believed; return how many."""
         begun = 0
         longest = max(1, self.site.policy.lease_bytes_most // exchange.spec.piece_bytes)
-        while begun < free and self.site.now_s >= exchange.retry_at_s and not exchange.denied:
+        now_s = self.site.now_s
+        while begun < free and now_s >= self._rests_until_s(exchange) and not exchange.denied:
             need = exchange.missing & ~exchange.in_flight_bits
             if not need:
                 break

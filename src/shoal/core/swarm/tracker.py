@@ -96,6 +96,7 @@ class Table:
     lapsed_s: dict[int, float] = field(default_factory=dict)  # piece -> when the last of them did
     doubted: set[PeerId] = field(default_factory=set)  # also when they leave and come back
     granted: int = 0  # leases so far
+    limits: int = 0  # how often the registry asked to be asked later
     contest: Contest = field(default_factory=Contest)
 
     def leasable(self) -> int:
@@ -294,6 +295,7 @@ class Tracker:
         if message.outcome is LeaseOutcome.FAILED:
             # The registry's wish to be left alone binds the whole site.
             table.not_before_s = max(table.not_before_s, now_s + message.retry_after_s)
+            table.limits += message.retry_after_s > 0
         return self._grant(table, now_s)
 
     def _done(self, table: Table, lease: Lease, done: int) -> None:
@@ -418,7 +420,8 @@ class Tracker:
         # Each wanting node has its turn at all the leases twice before the registry is done, and
         # what a holder that is lost had under way is a small part of the blob.
         share = leasable.bit_count() // (2 * self.policy.leases_at_once * wanting)
-        return max(1, min(longest, share))
+        # A registry that limits requests gives more for each: twice as much after each refusal.
+        return min(longest, max(1, share) << min(table.limits, 16))
 
     def check(self) -> None:
         """Assert the invariants; tests call this after every event."""

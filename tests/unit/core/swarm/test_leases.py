@@ -8,7 +8,7 @@ from shoal.core.blob import BlobSpec
 from shoal.core.peer import PeerId
 from shoal.core.swarm import effects as do
 from shoal.core.swarm import events as on
-from shoal.core.swarm.events import REGISTRY
+from shoal.core.swarm.events import REGISTRY, RegistryFault
 from shoal.core.swarm.policy import DEFAULT
 from shoal.core.wire.messages import (
     Announce,
@@ -35,6 +35,9 @@ from unit.core.swarm.scripts import (
     piece,
     wanting,
 )
+
+LIMITED = RegistryFault.LIMITED
+OTHER = blob(pieces=3, name="other")
 
 # --- fetching under a lease -------------------------------------------------------------------
 
@@ -81,6 +84,37 @@ def test_the_registrys_wish_to_be_left_alone_reaches_the_tracker_and_is_obeyed_h
     for number in range(4):
         script.tell(piece(number, B))
         assert LeaseWanted(TAG) not in said(script.wait(1.0), to="a")
+
+
+def test_a_registry_that_limits_requests_has_not_failed() -> None:
+    script = Script("me")
+    script.tell(on.BlobWanted(SPEC))
+    for _ in range(5):
+        assert script.tell(on.RegistryEnded(TAG, 0, LIMITED)) == []
+        script.tell(on.PieceProgressed(TAG, 1, REGISTRY))  # the second hand is at work
+        assert script.wait(0.9) == []
+        assert do.FetchFromRegistry(TAG, 0, 1) in script.wait(0.3)
+
+
+def test_a_limit_binds_every_blob_of_its_registry() -> None:
+    script = Script("me")
+    script.tell(on.BlobWanted(SPEC))
+    script.tell(on.RegistryEnded(TAG, 0, LIMITED, retry_after_s=2.0))
+    assert script.tell(on.BlobWanted(OTHER)) == []
+    elsewhere = BlobSpec("elsewhere.example", OTHER.digest, OTHER.length_bytes)
+    assert script.tell(on.BlobWanted(elsewhere)) == [do.FetchFromRegistry(elsewhere.tag, 0, 1)]
+    blobs = {order.tag for order in script.wait(2.1) if isinstance(order, do.FetchFromRegistry)}
+    assert OTHER.tag in blobs
+
+
+def test_a_lease_is_declined_while_the_registry_limits_requests() -> None:
+    script = leased()
+    effects = script.tell(on.RegistryEnded(TAG, 0, LIMITED))
+    (ending,) = [m for m in said(effects) if isinstance(m, LeaseEnded)]
+    assert (ending.outcome, ending.retry_after_s) == (FAILED, 1.0)
+    effects = script.hear("a", LeaseGranted(TAG, 4, 1))
+    assert orders(effects) == []
+    assert endings(effects) == [(4, 0, DECLINED)]
 
 
 def test_a_lease_of_what_came_meanwhile_ends_at_once() -> None:

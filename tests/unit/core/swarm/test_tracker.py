@@ -216,6 +216,20 @@ def test_a_registry_that_asks_to_be_left_alone_is_left_alone_by_the_whole_site()
     assert granted(desk.wait(2))
 
 
+def test_a_registry_that_limits_requests_is_asked_for_more_with_each() -> None:
+    desk = Desk(spec=blob(pieces=19))
+    desk.announce(A)
+    desk.announce(B)
+    counts = []
+    for peer, other in ((A, B), (B, A)) * 2:
+        ((_, first, count),) = [g for g in granted(desk.want(peer)) if g[0] == peer]
+        counts.append(count)
+        desk.end(peer, first, 0, FAILED, retry_after_s=1.0)
+        desk.wait(1.1)
+        desk.announce(other)
+    assert counts == [1, 2, 4, 8]
+
+
 def test_a_node_that_failed_is_not_called_upon_until_it_asks() -> None:
     desk = Desk()
     desk.announce(A)
