@@ -135,8 +135,8 @@ class ManifestAnswers:
         try:
             answer = await self._ask(exchange, exchange.request.method)
         except OriginError as error:
-            lapsed = access.standing is Standing.LAPSED and is_unreachable(error)
-            content = await self._known(exchange, digest, access) if lapsed else None
+            counts = access.standing is not Standing.UNKNOWN and is_unreachable(error)
+            content = await self._only_known(exchange, digest, access) if counts else None
             if content is None:
                 raise unavailable(error) from error
             return _response(exchange, content)
@@ -201,10 +201,12 @@ class ManifestAnswers:
         access = self._gate.manifest_access(exchange.holder, record.digest)
         if access.standing is Standing.UNKNOWN:
             return None
-        content = await self._known(exchange, record.digest, access)
+        content = await self._only_known(exchange, record.digest, access)
         return None if content is None else _response(exchange, content, _STALE)
 
-    async def _known(self, exchange: Exchange, digest: Digest, access: Access) -> _Content | None:
+    async def _known(
+        self, exchange: Exchange, digest: Digest, access: Access, *, timeout_s: float | None = None
+    ) -> _Content | None:
         """Return a manifest without asking the registry for it, or None if that cannot be done."""
         length, media_type = access.facts.length_bytes, access.facts.media_type
         if length is None or length > MAX_MANIFEST_BYTES:
@@ -213,9 +215,8 @@ class ManifestAnswers:
             return _Content(digest, media_type or "", length)
         spec = BlobSpec(exchange.config.name, digest, length, ContentKind.MANIFEST)
         try:
-            body = await read_whole(
-                self._transfers, spec, exchange.grant, timeout_s=self._limits.swarm_manifest_s
-            )
+            timeout_s = timeout_s or self._limits.swarm_manifest_s
+            body = await read_whole(self._transfers, spec, exchange.grant, timeout_s=timeout_s)
             manifest = parse_manifest(body, media_type)
         except ShoalError as error:
             self._journal.refused(
@@ -226,6 +227,12 @@ class ManifestAnswers:
             return None
         self._gate.read(exchange, digest, manifest)
         return _Content(digest, manifest.media_type, len(body), body)
+
+    async def _only_known(
+        self, exchange: Exchange, digest: Digest, access: Access
+    ) -> _Content | None:
+        """Do the same when the registry cannot be asked: peers then have all the time there is."""
+        return await self._known(exchange, digest, access, timeout_s=self._limits.progress_s)
 
 
 def _says_enough(head: OriginAnswer) -> bool:

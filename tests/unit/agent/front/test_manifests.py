@@ -1,5 +1,6 @@
 """ManifestAnswers: tags are the registry's, digests are content."""
 
+import asyncio
 import json
 import time
 
@@ -10,8 +11,15 @@ from shoal.agent.front.limits import FrontLimits
 from shoal.agent.front.memory import Memory
 from shoal.core.oci.manifests import OCI_INDEX, OCI_MANIFEST
 from shoal.core.trust.access import AccessTable
-from shoal.testing.registry_faults import Answer, Hang, Oversize, WithHeaders, WrongBytes
-from unit.agent.front.conftest import ALICE, BOB, SOON_S, WRONG, World, running
+from shoal.testing.registry_faults import (
+    Answer,
+    Disconnect,
+    Hang,
+    Oversize,
+    WithHeaders,
+    WrongBytes,
+)
+from unit.agent.front.conftest import ALICE, BOB, SOON_S, WRONG, World, running, until
 
 
 async def test_a_head_by_tag_has_what_containerd_needs(world: World) -> None:
@@ -214,3 +222,16 @@ async def test_a_hanging_registry_does_not_keep_a_known_tag_from_being_served(ha
     answer = await hasty.get(image.by_tag)
     assert (answer.status, answer.body) == (200, image.body)
     assert answer.headers["Warning"].startswith("110 ")
+
+
+async def test_while_the_registry_is_away_peers_have_longer_to_give_a_manifest() -> None:
+    async with running(limits=FrontLimits(swarm_manifest_s=0.05)) as world:
+        image = world.add_image()
+        assert (await world.head(image.by_tag)).status == 200
+        world.transfers.arrive(image.digest, 0)
+        world.registry.fail(Disconnect())
+        asking = asyncio.ensure_future(world.get(image.by_digest))
+        await until(lambda: len(world.transfers.opened) == 2)  # the second time is the long one
+        world.transfers.arrive(image.digest, len(image.body))
+        answer = await asking
+        assert (answer.status, answer.body) == (200, image.body)
