@@ -35,6 +35,14 @@ def mended(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture
+def over_tls(bed: Bed) -> Iterator[None]:
+    """Let agents show each other certificates: `pytestmark = pytest.mark.usefixtures(...)`."""
+    bed.tls = True
+    yield
+    bed.tls = False
+
+
+@pytest.fixture
 def agents(request: pytest.FixtureRequest, bed: Bed) -> Bed:
     """The bed with an agent on every node, with empty stores, and containerd asking it first.
 

@@ -6,6 +6,8 @@ from bed.watching import Fetch, blob_url, layer_bytes_by, until
 from shoal.testing.bed.bed import Bed
 from shoal.testing.bed.fresh import FreshImages
 
+pytestmark = pytest.mark.usefixtures("over_tls")
+
 
 def test_an_agent_that_is_killed_or_hangs_is_replaced_by_its_supervisor(bed: Bed) -> None:
     node = bed.nodes[0]

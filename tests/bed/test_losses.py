@@ -21,6 +21,8 @@ from bed.watching import (
 from shoal.testing.bed.bed import Bed
 from shoal.testing.bed.fresh import FreshImages
 
+pytestmark = pytest.mark.usefixtures("over_tls")
+
 MIB = 1 << 20
 # Once the middle of a pull is over, the rest need not take long.
 QUICKER = "100mbit"

@@ -17,6 +17,8 @@ from shoal.testing.bed.node import Node
 from shoal.testing.bed.processes import Service, in_namespace
 from shoal.testing.image_layout import BuiltImage
 
+pytestmark = pytest.mark.usefixtures("over_tls")
+
 SERVICE = "agents.shoal.bed"
 LAYERS = (1024, 300_000, 6 << 20)
 

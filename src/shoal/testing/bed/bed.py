@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from shoal.adapters.certificates.credentials import CredentialFiles
 from shoal.testing.bed.agents import PEER_PORT
 from shoal.testing.bed.clean import clean_dead
 from shoal.testing.bed.network import REGISTRY, Network, Site, is_root
@@ -200,9 +201,12 @@ class Bed:
     def _peer_settings(self, node: Node) -> dict[str, Any]:
         if not self.tls:
             return {"address": node.host.ipv4, "plaintext": True}
-        addresses = (node.host.ipv4, node.host.ipv6)
-        files = self.cluster.files(node.name) or self.cluster.issue(node.name, addresses)
+        files = self.cluster.files(node.name) or self.issue(node)
         return {"address": node.host.ipv4, "tls": settings_of(files)}
+
+    def issue(self, node: Node) -> CredentialFiles:
+        """Give `node` a certificate, over the one that it has."""
+        return self.cluster.issue(node.name, (node.host.ipv4, node.host.ipv6))
 
     def start_agents(
         self,

@@ -17,6 +17,9 @@ def main() -> int:
     parser.add_argument(
         "--no-lies", action="store_true", help="no wrong bytes that are vouched for"
     )
+    parser.add_argument(
+        "--tls", action="store_true", help="agents have certificates, which are replaced too"
+    )
     parser.add_argument("--json", action="store_true", help="the result for a program")
     parser.add_argument("--keep", action="store_true", help="leave the bed's folder with its logs")
     arguments = parser.parse_args()
@@ -31,6 +34,7 @@ def main() -> int:
             lies=not arguments.no_lies,
             say=lambda line: print(line, file=sys.stderr, flush=True),
             keep=arguments.keep,
+            tls=arguments.tls,
         )
     except BedError as error:
         print(f"chaos: seed {seed}: {error}", file=sys.stderr)

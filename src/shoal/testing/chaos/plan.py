@@ -35,6 +35,7 @@ class FaultKind(StrEnum):
     REGISTRY_LIES = "the registry sends wrong bytes"
     LIAR = "a member lies"
     FLAP_MEMBER = "a member leaves and comes back"
+    ROTATE_CERTIFICATES = "the nodes' authority and certificates are replaced"
 
 
 class Scope(StrEnum):
@@ -95,6 +96,8 @@ KINDS: Mapping[FaultKind, Kind] = {
         ),
     ),
     FaultKind.FLAP_MEMBER: Kind(Scope.SITE, _SHORT_S),
+    # Agents take new files within 4 s: all of them trust both before any has a new certificate.
+    FaultKind.ROTATE_CERTIFICATES: Kind(Scope.SITE, (6.0, 9.0)),
 }
 
 
@@ -126,7 +129,9 @@ class Fault:
         return f"{self.at_s:7.2f} s to {self.until_s:7.2f} s{where}: {what}"
 
 
-def plan(seed: int, *, seconds: float, nodes: int, lies: bool = True) -> tuple[Fault, ...]:
+def plan(
+    seed: int, *, seconds: float, nodes: int, lies: bool = True, tls: bool = False
+) -> tuple[Fault, ...]:
     """Return every fault of a run, in order of time.
 
     Args:
@@ -134,19 +139,21 @@ def plan(seed: int, *, seconds: float, nodes: int, lies: bool = True) -> tuple[F
         seconds: how long the run takes.
         nodes: how many nodes pull.
         lies: whether wrong bytes may come from the registry, or from a member with their own hash.
+        tls: whether there are certificates to replace.
     """
     random = Random(seed)  # noqa: S311 - repeatable on purpose
-    faults = _faults(random, end_s=seconds - MENDED_S, nodes=nodes)
+    kinds = [kind for kind in FaultKind if tls or kind is not FaultKind.ROTATE_CERTIFICATES]
+    faults = _faults(random, kinds, end_s=seconds - MENDED_S, nodes=nodes)
     return tuple(fault for fault in faults if lies or not fault.is_lie)
 
 
-def _faults(random: Random, *, end_s: float, nodes: int) -> Iterator[Fault]:
+def _faults(random: Random, kinds: list[FaultKind], *, end_s: float, nodes: int) -> Iterator[Fault]:
     busy_until_s: dict[object, float] = {}
     bag: list[FaultKind] = []
     at_s = CALM_S
     while at_s < end_s:
         if not bag:
-            bag = random.sample(list(FaultKind), len(FaultKind))
+            bag = random.sample(kinds, len(kinds))
         kind = next((k for k in bag if _place(k, busy_until_s, at_s, nodes)), None)
         if kind is not None:
             bag.remove(kind)

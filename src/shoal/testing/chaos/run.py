@@ -101,6 +101,7 @@ def run_chaos(
     lies: bool = True,
     say: Say = lambda _: None,
     keep: bool = False,
+    tls: bool = False,
 ) -> Report:
     """Run chaos on a bed of its own.
 
@@ -111,12 +112,13 @@ def run_chaos(
         lies: whether wrong bytes may come from those who vouch for them; see `plan`.
         say: hears of each fault as it begins.
         keep: leave the bed's folder with all logs.
+        tls: whether agents have certificates, which may then be replaced.
 
     Raises:
         BedError: the bed does not come up.
     """
-    faults = plan(seed, seconds=seconds, nodes=nodes, lies=lies)
-    with Stage(nodes=nodes, seed=seed, keep=keep) as stage:
+    faults = plan(seed, seconds=seconds, nodes=nodes, lies=lies, tls=tls)
+    with Stage(nodes=nodes, seed=seed, keep=keep, tls=tls) as stage:
         return _Run(stage, seed, seconds, faults, say, lies=lies).go()
 
 

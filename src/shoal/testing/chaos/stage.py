@@ -32,15 +32,16 @@ _FAKETIME = "/usr/lib"
 class Stage:
     """Everything that faults break and pulls use; a context manager. Needs root."""
 
-    def __init__(self, *, nodes: int, seed: int, keep: bool = False) -> None:
+    def __init__(self, *, nodes: int, seed: int, keep: bool = False, tls: bool = False) -> None:
         """Describe it; `with` builds it.
 
         Args:
             nodes: how many pull; one more is there for liars.
             seed: of what faults pick while they break, such as a byte of a file.
             keep: leave the folder with all logs.
+            tls: give agents and liars certificates.
         """
-        self.bed = Bed(nodes=nodes + 1, rate=RATE, keep=keep, label="chaos")
+        self.bed = Bed(nodes=nodes + 1, rate=RATE, keep=keep, label="chaos", tls=tls)
         self.random = Random(seed)  # noqa: S311 - repeatable on purpose
         self.pushed: deque[Pushed] = deque(maxlen=IMAGES_KEPT)
         self.changed = threading.Condition()  # notified when an image was pushed

@@ -50,8 +50,10 @@ def test_one_thing_at_a_time_is_wrong_with_the_registry(seed: int) -> None:
 
 def test_two_minutes_meet_every_kind() -> None:
     for seed in range(20):
-        kinds = {fault.kind for fault in plan(seed, seconds=120, nodes=4)}
+        kinds = {fault.kind for fault in plan(seed, seconds=120, nodes=4, tls=True)}
         assert kinds == set(FaultKind), seed
+        plain = {fault.kind for fault in plan(seed, seconds=120, nodes=4)}
+        assert plain == set(FaultKind) - {FaultKind.ROTATE_CERTIFICATES}, seed
 
 
 def test_a_plan_without_lies_is_the_same_without_them() -> None:

@@ -8,6 +8,7 @@ from shoal.testing.bed.agents import PEER_PORT
 from shoal.testing.bed.processes import Service
 from shoal.testing.chaos.plan import Fault
 from shoal.testing.chaos.stage import Stage
+from shoal.testing.cluster import settings_of
 
 
 class Liar:
@@ -25,6 +26,8 @@ class Liar:
         layer = max(image.layers, key=lambda layer: layer.size_bytes)
         node = self._stage.liar_node
         config = node.folder / "liar.json"
+        bed = self._stage.bed
+        shown = settings_of(bed.cluster.issue("liar", [node.host.ipv4])) if bed.tls else None
         config.write_text(
             json.dumps(
                 [
@@ -35,6 +38,7 @@ class Liar:
                         "digest": layer.digest,
                         "blob": str(image.blob(layer.digest)),
                         "lie": fault.argument,
+                        "tls": shown,
                     }
                 ]
             )

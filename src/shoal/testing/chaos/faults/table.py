@@ -11,6 +11,7 @@ from shoal.testing.chaos.faults.agents import (
     StopAgent,
 )
 from shoal.testing.chaos.faults.base import Breaker
+from shoal.testing.chaos.faults.certificates import RotateCertificates
 from shoal.testing.chaos.faults.links import CutLink, SlowLink
 from shoal.testing.chaos.faults.registry import MODES, BadRegistry
 from shoal.testing.chaos.faults.site import FlapMember, Liar
@@ -32,4 +33,5 @@ def breakers(stage: Stage) -> Mapping[FaultKind, Breaker]:
         **dict.fromkeys(MODES, BadRegistry(stage)),
         FaultKind.LIAR: Liar(stage),
         FaultKind.FLAP_MEMBER: FlapMember(stage),
+        FaultKind.ROTATE_CERTIFICATES: RotateCertificates(stage),
     }
