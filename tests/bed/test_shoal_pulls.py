@@ -6,6 +6,7 @@ from shoal.testing.bed.bed import Bed
 from shoal.testing.bed.fresh import FreshImages
 from shoal.testing.bed.measure import check_complete, rollout
 
+
 def test_nodes_that_start_together_cost_the_registry_one_copy(
     agents: Bed, fresh_image: FreshImages
 ) -> None:
