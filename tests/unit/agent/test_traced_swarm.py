@@ -51,7 +51,7 @@ def test_a_trace_ends_at_its_greatest_length_and_the_swarm_goes_on(
     monkeypatch.setattr(module, "MAX_TRACE_BYTES", 2000)
     file = io.BytesIO()
     swarm = TracedSwarm(Begin(ME, 1, DEFAULT), file)
-    for now_s in range(100):
+    for now_s in range(400):
         swarm.handle(on.Ticked(), now_s=float(now_s))
     assert 1000 < len(file.getvalue()) <= 2000
     assert replay(whole_lines(file.getvalue().decode()), make_rng=Random) is None
