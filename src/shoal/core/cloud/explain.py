@@ -6,7 +6,6 @@ of OIDC from STS's list of errors, those of signatures and permissions as its pl
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from shoal.core.cloud.failures import (
     INSTALL_STEP,
@@ -27,6 +26,7 @@ from shoal.core.cloud.policies import (
 )
 from shoal.core.console.chart_values import Method
 from shoal.core.console.documents import SERVICE_ACCOUNTS
+from shoal.core.iam.policies import matches
 
 _Text = Callable[[Failure, Attempt], str]
 
@@ -55,7 +55,7 @@ class _Rule:
 
     def fits(self, failure: Failure, attempt: Attempt) -> bool:
         coded = (
-            any(fnmatchcase(failure.code, pattern) for pattern in self.codes)
+            any(matches(pattern, failure.code) for pattern in self.codes)
             if self.codes
             else not failure.code
         )
