@@ -33,12 +33,13 @@ class TracedSwarm(Swarm):
         super().__init__(me=begin.me, rng=Random(begin.seed), policy=begin.policy)  # noqa: S311
         self._trace = trace
         self._left_bytes = MAX_TRACE_BYTES
+        self._ended = False
         self._write(write_begin(begin))
 
     def handle(self, event: on.Event, *, now_s: float) -> list[do.Effect]:
         """Do as `Swarm.handle`, and write it down."""
         effects = super().handle(event, now_s=now_s)
-        if self._left_bytes:
+        if not self._ended:
             self._write(write_step(event, effects, now_s=now_s))
         return effects
 
@@ -46,14 +47,14 @@ class TracedSwarm(Swarm):
         line = f"{text}\n".encode()
         if len(line) > self._left_bytes:
             _log.warning("trace_ended", extra={"reason": "it reached its greatest length"})
-            self._left_bytes = 0
+            self._ended = True
             return
         self._left_bytes -= len(line)
         try:
             self._trace.write(line)
         except OSError as error:  # a full disk, say: the node matters more than its trace
             _log.warning("trace_ended", extra={"reason": str(error)})
-            self._left_bytes = 0
+            self._ended = True
 
 
 @contextmanager
