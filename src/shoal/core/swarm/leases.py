@@ -22,8 +22,10 @@ REGISTRY_FAILURES_MOST = 3  # in a row and without any progress, before readers 
 RETRY_S = 0.25
 RETRY_DOUBLINGS_MOST = 5
 RETRY_AFTER_MOST_S = 3600.0
-# One that limits requests is left alone for so long, by every blob of a node, if it names no time.
+# One that limits requests is left alone for so long if it names no time; and by the node's other
+# blobs no longer than this, since it may mean the one only.
 LIMITED_S = 1.0
+LIMITED_MOST_S = 2.0
 # Leases of one tracker between two looks at the clock that lead to no fetch. Honest ones are few;
 # each answer may bring the next, so that beyond this nothing is answered, and they lapse.
 VAIN_LEASES_ANSWERED = 16
@@ -75,6 +77,7 @@ class Leases:
     def ask(self, exchange: Exchange) -> bool:
         """Offer a free hand to the blob's tracker; return whether one was offered."""
         tracker, policy, now_s = exchange.tracker, self.site.policy, self.site.now_s
+        self._heed_limit(exchange)
         if (
             tracker is None
             or not self.site.reachable(tracker)
@@ -83,7 +86,7 @@ class Leases:
             or exchange.lease_asked_s is not None
             or self._stalled(exchange) >= policy.registry_fetches
             or not exchange.missing & ~exchange.in_flight_bits
-            or now_s < self._rests_until_s(exchange)
+            or now_s < exchange.retry_at_s
             or now_s - exchange.lease_refused_s < policy.announce_interval_s
         ):
             return False
@@ -146,10 +149,10 @@ class Leases:
         """Whether the blob's registry has asked for fewer requests, just now."""
         return self.site.now_s < self.quiet_until_s.get(exchange.spec.registry, 0.0)
 
-    def _rests_until_s(self, exchange: Exchange) -> float:
-        """When the registry may be asked for the blob again."""
+    def _heed_limit(self, exchange: Exchange) -> None:
+        """Rest for as long as another blob of the registry was told to."""
         quiet_until_s = self.quiet_until_s.get(exchange.spec.registry, 0.0)
-        return max(exchange.retry_at_s, quiet_until_s)
+        exchange.retry_at_s = max(exchange.retry_at_s, quiet_until_s)
 
     def _rest(self, exchange: Exchange) -> None:
         """Ask for no lease of this blob for a moment."""
@@ -215,10 +218,10 @@ class Leases:
             exchange.denied = True
             return say.LeaseOutcome.DENIED
         if event.fault is RegistryFault.LIMITED:
-            # No failure, and the same for every blob of this registry.
-            until_s = now_s + max(LIMITED_S, min(event.retry_after_s, RETRY_AFTER_MOST_S))
-            exchange.retry_at_s = max(exchange.retry_at_s, until_s)
-            self.quiet_until_s[exchange.spec.registry] = exchange.retry_at_s
+            # No failure, and most likely the same for every blob of this registry.
+            pause_s = max(LIMITED_S, min(event.retry_after_s, RETRY_AFTER_MOST_S))
+            exchange.retry_at_s = max(exchange.retry_at_s, now_s + pause_s)
+            self.quiet_until_s[exchange.spec.registry] = now_s + min(pause_s, LIMITED_MOST_S)
             return say.LeaseOutcome.FAILED
         if event.fault is RegistryFault.FAILED:
             exchange.registry_failures += 1
@@ -235,8 +238,8 @@ class Leases:
         """Begin up to `free` fetches of a blob for which no peer is believed; return how many."""
         begun = 0
         longest = max(1, self.site.policy.lease_bytes_most // exchange.spec.piece_bytes)
-        now_s = self.site.now_s
-        while begun < free and now_s >= self._rests_until_s(exchange) and not exchange.denied:
+        self._heed_limit(exchange)
+        while begun < free and self.site.now_s >= exchange.retry_at_s and not exchange.denied:
             need = exchange.missing & ~exchange.in_flight_bits
             if not need:
                 break

@@ -107,6 +107,15 @@ def test_a_limit_binds_every_blob_of_its_registry() -> None:
     assert OTHER.tag in blobs
 
 
+def test_a_long_pause_of_one_blob_keeps_others_only_for_a_moment() -> None:
+    script = Script("me")
+    script.tell(on.BlobWanted(SPEC))
+    script.tell(on.RegistryEnded(TAG, 0, LIMITED, retry_after_s=3600.0))
+    assert script.tell(on.BlobWanted(OTHER)) == []
+    blobs = {order.tag for order in script.wait(2.1) if isinstance(order, do.FetchFromRegistry)}
+    assert blobs == {OTHER.tag}
+
+
 def test_a_lease_is_declined_while_the_registry_limits_requests() -> None:
     script = leased()
     effects = script.tell(on.RegistryEnded(TAG, 0, LIMITED))
