@@ -114,6 +114,9 @@ def _parser() -> argparse.ArgumentParser:
         help="keep all storage in memory, where a disk would be slower than the links",
     )
     options.add_argument(
+        "--tls", action="store_true", help="peers with certificates: TLS and receipts between them"
+    )
+    options.add_argument(
         "--plot", type=Path, metavar="OUT.PNG", help="draw who was done and what was sent when"
     )
     return options
@@ -149,9 +152,10 @@ def _measure(shape: Shape, args: argparse.Namespace) -> tuple[Ledger, Curves]:
     image = cached_image(CACHE, size_bytes=shape.image_bytes)
     way = ", in pairs with direct fetches" if args.pairs else ", direct" if args.direct else ""
     kept = ", in memory" if args.memory else ""
-    ledger = Ledger("rollout", question=QUESTION, section=shape.name + kept + way)
+    tls = ", TLS" if args.tls else ""
+    ledger = Ledger("rollout", question=QUESTION, section=shape.name + kept + tls + way)
     print(f"{ledger.section}:", file=sys.stderr, flush=True)
-    with Bed(sites=shape.bed_sites(), registry_rate=shape.registry_rate) as bed:
+    with Bed(sites=shape.bed_sites(), registry_rate=shape.registry_rate, tls=args.tls) as bed:
         stage = Stage(bed, shape, image, in_memory=args.memory)
         goodputs = stage.link_goodputs()
         ideal_s = shape.ideal_s(stage.lacking_bytes, share=stage.share(goodputs))
@@ -171,6 +175,8 @@ def _measure(shape: Shape, args: argparse.Namespace) -> tuple[Ledger, Curves]:
         if curves.direct:
             add_direct(ledger, curves.direct, ideal_s=ideal_s)
     ledger.note(describe(shape, image, in_memory=args.memory))
+    if args.tls:
+        ledger.note("Peers have certificates: mutual TLS 1.3 between them, and signed receipts.")
     return ledger, curves
 
 
