@@ -11,6 +11,9 @@ from shoal.testing.chaos.plan import Fault
 HANG_S = 15.0
 PULLS_A_MINUTE = 6
 LEAST_SHARE = 0.5  # of the bytes that have to come through Shoal
+# In a minute one long fault weighs a tenth of the pulls: there 49 to 75 % were seen.
+SHORT_S = 300.0
+LEAST_SHARE_SHORT = 0.33
 # Wrong bytes that a node took in under a lie may meet their reader somewhat after its end.
 LIE_LASTS_ON_S = 15.0
 # What containerd says of content that has another digest than it asked for.
@@ -205,6 +208,7 @@ def _too_few(outcome: Outcome) -> Iterator[Problem]:
         if done[node] < wanted:
             text = f"n{node + 1} did {done[node]}; {wanted} were to be done"
             yield Problem(Reason.TOO_FEW, text, node)
-    if outcome.pulls and outcome.shoal_share < LEAST_SHARE:
-        text = f"{outcome.shoal_share:.0%} of the bytes; {LEAST_SHARE:.0%} were to come so"
+    least = LEAST_SHARE if outcome.seconds >= SHORT_S else LEAST_SHARE_SHORT
+    if outcome.pulls and outcome.shoal_share < least:
+        text = f"{outcome.shoal_share:.0%} of the bytes; {least:.0%} were to come so"
         yield Problem(Reason.BYPASSED, text)
