@@ -109,11 +109,14 @@ class Site:
 
     def is_clean(self, node: str) -> bool:
         """Whether nothing of Shoal's is on a node, and what was there before is."""
-        files = {
-            str(path.relative_to(self.folder / node)): path.read_text()
-            for path in (self.folder / node).rglob("*")
-            if path.is_file()
-        }
+        try:
+            files = {
+                str(path.relative_to(self.folder / node)): path.read_text()
+                for path in (self.folder / node).rglob("*")
+                if path.is_file()
+            }
+        except FileNotFoundError:
+            return False  # something is being removed just now
         return (
             files == {"containerd/certs.d/quay.io/hosts.toml": 'server = "https://quay.io"\n'}
             and not (self.folder / node / "store" / "shoal").exists()
