@@ -1,6 +1,6 @@
 """The chart as the real helm renders it, on a stand-in of an API server that keeps to its roles."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,10 @@ from typing import Any
 
 from chart.rendering import NAME, NAMESPACE, Helm, Manifest, one
 from shoal.adapters.kube.api import KubeAccess
+from shoal.cli.setup_cluster import check_agent_settings
 from shoal.setup.cluster.installation import Installation, read_installation
+from shoal.setup.cluster.job import JobTools, run_job
+from shoal.setup.cluster.lookup import ByHand
 from shoal.testing.certificates import PrivateAuthority
 from shoal.testing.kube.accounts import Identity, service_account
 from shoal.testing.kube.api_server import KubeApiServer
@@ -45,26 +48,51 @@ class Installed:
 
 @asynccontextmanager
 async def installed(
-    helm: Helm, folder: Path, values: Mapping[str, Any]
+    helm: Helm, folder: Path, values: Mapping[str, Any], *, hosts: Sequence[str] = ()
 ) -> AsyncIterator[Installed]:
-    """Install the chart into a cluster of its own; nothing in it may do more than its roles say."""
+    """Install the chart into a cluster of its own; nothing in it may do more than its roles say.
+
+    Args:
+        helm: what renders the chart.
+        folder: for what pods have mounted.
+        values: the chart's.
+        hosts: what the API server is called by, beside 127.0.0.1.
+    """
     authority = PrivateAuthority(folder)
     manifests = helm.render(values)
-    tls = authority.server_context("127.0.0.1")
+    tls = authority.server_context("127.0.0.1", *hosts)
     async with KubeApiServer(tls=tls, tokens=set()) as server:
         for manifest in manifests:
             server.put(_path(manifest), manifest)
-        for account in ("sa", "job-sa", "webhook-sa", "uninstall-sa"):
+        for account in ("sa", "job-sa", "webhook-sa", "uninstall-sa", "farewell"):
             mounted = folder / account
             mounted.mkdir()
             (mounted / "token").write_text(f"token-of-{account}")
             (mounted / "ca.crt").write_bytes(authority.ca_file.read_bytes())
             user = service_account(NAMESPACE, f"{NAME}-{account}")
             server.identities[f"token-of-{account}"] = Identity(user)
-        told = folder / "setup.yaml"
-        told.write_text(one(manifests, "ConfigMap", f"{NAME}-setup")["data"]["setup.yaml"])
+        config = folder / "config"
+        config.mkdir()
+        for name, text in one(manifests, "ConfigMap", f"{NAME}-setup")["data"].items():
+            (config / name).write_text(text)
+        told = config / "setup.yaml"
         installation = read_installation(told, environment={"SHOAL_SETUP_NAMESPACE": NAMESPACE})
         yield Installed(server, folder, installation, manifests)
+
+
+async def set_up(cluster: Installed) -> list[str]:
+    """Run the Job; return what it said."""
+    said: list[str] = []
+    access = cluster.access("job-sa")
+    tools = JobTools(
+        access=access,
+        lookup=ByHand(),
+        check_settings=check_agent_settings,
+        say=said.append,
+        account_dir=access.account_dir,
+    )
+    await run_job(cluster.installation, tools)
+    return said
 
 
 def _path(manifest: Manifest) -> str:

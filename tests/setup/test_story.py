@@ -13,87 +13,12 @@ import yaml
 
 from agent.conftest import START_TIMEOUT_S, Registry
 from agent.sites import MB, PORTS, Node, addresses, blob
-from chart.rendering import NAME, NAMESPACE, Helm
-from setup.installed import Installed, installed
+from chart.rendering import Helm
+from setup.installed import Installed, installed, set_up
+from setup.nodes import AGENT_MAP, prepare, put_endpoints, put_nodes
 from shoal.cli.setup_cluster import check_agent_settings
 from shoal.setup.cluster.controller import Controller, ControllerTools
-from shoal.setup.cluster.job import JobTools, run_job
 from shoal.setup.cluster.lookup import ByHand
-from shoal.setup.node.controller import Condition
-from shoal.setup.node.controller import Controller as ControllerClient
-from shoal.setup.node.identity import Identity as NodeIdentity
-from shoal.testing.kube.accounts import Identity, service_account
-from shoal.testing.kube.slices import endpoint_slice
-
-AGENT_MAP = f"/api/v1/namespaces/{NAMESPACE}/configmaps/{NAME}-agent"
-_CLAIM = "authentication.kubernetes.io/"
-
-
-def put_nodes(cluster: Installed, hosts: dict[str, str], pools: dict[str, str]) -> None:
-    """Have nodes at these addresses in these pools; the pool `near` has inter-node connection."""
-    for pool, is_connected in (("near", True), ("far", False)):
-        spec = {"type": "Edge", "interConnectivity": is_connected}
-        path = f"/apis/apps.openyurt.io/v1beta2/nodepools/{pool}"
-        cluster.server.put(path, {"metadata": {}, "spec": spec})
-    for name, host in hosts.items():
-        labels = {"apps.openyurt.io/nodepool": pools[name], "openyurt.io/is-edge-worker": "true"}
-        node = {
-            "metadata": {"labels": labels},
-            "status": {
-                "addresses": [{"type": "InternalIP", "address": host}],
-                "nodeInfo": {"containerRuntimeVersion": "containerd://1.7.28"},
-            },
-        }
-        cluster.server.put(f"/api/v1/nodes/{name}", node)
-
-
-def put_endpoints(cluster: Installed, hosts: dict[str, str]) -> None:
-    """Have the DaemonSet's pods ready, as Kubernetes' own controllers would."""
-    endpoints = [
-        {
-            "addresses": [host],
-            "conditions": {"ready": True},
-            "nodeName": name,
-            "targetRef": {"kind": "Pod", "name": f"agent-{name}", "uid": f"pod-{name}"},
-        }
-        for name, host in hosts.items()
-    ]
-    held = endpoint_slice(endpoints, service=f"{NAME}-peers", port=PORTS["peer"])
-    path = f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices/peers-1"
-    cluster.server.put(path, held)
-
-
-def prepare(cluster: Installed, name: str, host: str, *, controller_port: int) -> Path:
-    """Do on a node what `shoal setup prepare` does; return the folder with its certificate.
-
-    Its pod's token is one that says no node, as before Kubernetes 1.29: the pod is looked up.
-    """
-    token = cluster.folder / f"{name}.token"
-    token.write_text(f"node-token-of-{name}")
-    ca = cluster.folder / "ca.crt"
-    ca.write_text(cluster.get(AGENT_MAP)["data"]["ca.crt"])
-    pods = f"/api/v1/namespaces/{NAMESPACE}/pods"
-    cluster.server.put(f"{pods}/agent-{name}", {"spec": {"nodeName": name}})
-    uid = cluster.get(f"{pods}/agent-{name}")["metadata"]["uid"]
-    cluster.server.identities[token.read_text()] = Identity(
-        service_account(NAMESPACE, f"{NAME}-sa"),
-        audiences=("shoal-controller",),
-        extra={f"{_CLAIM}pod-name": [f"agent-{name}"], f"{_CLAIM}pod-uid": [uid]},
-    )
-    asked = ControllerClient(
-        namespace=NAMESPACE,
-        host="127.0.0.1",
-        port=controller_port,
-        authority=ca,
-        token=token,
-        timeout_s=60,
-    )
-    folder = cluster.folder / f"identity-{name}"
-    identity = NodeIdentity(folder, asked, address=host, authority=ca)
-    identity.renew()
-    assert identity.is_good
-    asked.report(Condition("True", "Installed", "containerd asks the agent first"))
-    return folder
 
 
 def mounted(cluster: Installed, name: str, host: str, identity: Path) -> dict[str, Any]:
@@ -122,21 +47,6 @@ def mounted(cluster: Installed, name: str, host: str, identity: Path) -> dict[st
     settings["supervisor"] = {"heartbeat_timeout_s": 20.0}
     settings["drain_timeout_s"] = 2.0
     return settings
-
-
-async def set_up(cluster: Installed) -> list[str]:
-    """Run the Job; return what it said."""
-    said: list[str] = []
-    access = cluster.access("job-sa")
-    tools = JobTools(
-        access=access,
-        lookup=ByHand(),
-        check_settings=check_agent_settings,
-        say=said.append,
-        account_dir=access.account_dir,
-    )
-    await run_job(cluster.installation, tools)
-    return said
 
 
 async def test_nodes_of_a_pool_share_what_one_of_them_has_pulled(
@@ -178,7 +88,7 @@ async def test_nodes_of_a_pool_share_what_one_of_them_has_pulled(
         conditions = cluster.get("/api/v1/nodes/a")["status"]["conditions"]
         assert [one["type"] for one in conditions] == ["ShoalReady"]
 
-        put_endpoints(cluster, hosts)
+        put_endpoints(cluster, hosts, port=PORTS["peer"])
         for node in nodes:
             node.start()
             stack.callback(node.stop)

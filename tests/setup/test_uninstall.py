@@ -6,12 +6,11 @@ from typing import Any
 
 from chart.rendering import NAME, NAMESPACE, Helm, farewell
 from setup.installed import Installed, installed
-from shoal.adapters.kube.api import KubeAccess, connected
+from shoal.adapters.kube.api import connected
 from shoal.setup.farewell.job import Uninstall
 from shoal.setup.farewell.node import NodeFarewell
 from shoal.setup.names import MADE_BY, NODE_CONDITION, component
 from shoal.setup.node.crio import CrioNode
-from shoal.testing.kube.accounts import Identity, service_account
 from shoal.testing.kube.kubelets import Kubelets
 from shoal.testing.kube.objects import ResourcePath
 
@@ -36,18 +35,6 @@ def _names(cluster: Installed) -> set[str]:
     return {str(path) for path in objects.paths() if path.resource != "nodes"}
 
 
-def _farewell_access(cluster: Installed) -> KubeAccess:
-    """Return what the farewell's pods have: an account that the uninstaller makes."""
-    folder = cluster.folder / "farewell"
-    folder.mkdir()
-    (folder / "token").write_text("token-of-farewell")
-    ca = cluster.access("sa").account_dir / "ca.crt"
-    (folder / "ca.crt").write_bytes(ca.read_bytes())
-    user = service_account(NAMESPACE, f"{NAME}-farewell")
-    cluster.server.identities["token-of-farewell"] = Identity(user)
-    return KubeAccess(cluster.server.url, folder)
-
-
 async def test_its_rights_are_enough_to_leave_only_what_helm_itself_takes_away(
     tmp_path: Path, helm: Helm
 ) -> None:
@@ -56,7 +43,7 @@ async def test_its_rights_are_enough_to_leave_only_what_helm_itself_takes_away(
         for path in MADE:
             cluster.server.put(path, {"metadata": {"labels": MADE_BY}})
         ended: list[str] = []
-        access = _farewell_access(cluster)
+        access = cluster.access("farewell")
 
         async def say_farewell(node: str) -> None:
             async with connected(access) as kube:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from chart.rendering import NAME, NAMESPACE, Helm
-from setup.installed import Installed, installed
-from setup.test_story import AGENT_MAP, set_up
+from setup.installed import Installed, installed, set_up
+from setup.nodes import AGENT_MAP
 from shoal.adapters.kube.api import KubeConnection, connected
 from shoal.setup.cluster.permissions import needed
 from shoal.setup.cluster.webhook import Webhook, WebhookTools

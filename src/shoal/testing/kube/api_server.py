@@ -145,6 +145,11 @@ class KubeApiServer:
         self._runner = runner
         self._port = runner.addresses[0][1]
 
+    async def listen_also(self, listener: socket.socket) -> None:
+        """Serve at another socket too, as one in another network namespace, until `stop`."""
+        assert self._runner is not None
+        await web.SockSite(self._runner, listener, ssl_context=self._tls).start()
+
     async def stop(self) -> None:
         """Be gone: watches are cut, nobody is answered. The objects stay."""
         self.cut_watches()
