@@ -184,24 +184,33 @@ def node_mode(bed: Bed, fresh_image: FreshImages, first: Node, second: Node) -> 
     """A login that containerd keeps from mirrors comes through Shoal by the node's own."""
     pushed = fresh_image(layer_bytes=(700_000,))
     named = Auth(username=USER, password=PASSWORD, server_address=bed.registry.url(Door.BASIC))
-    for node in (first, second):
-        node.use_registry(doors=(Door.BASIC,))
-        header = f"X-Shoal-Node: @{node.agent.store}/node.header"
-        node.run(
-            sys.executable, "-m", "shoal", "containerd", "install", "--plain-http",
-            "--registry", bed.registry.address(Door.BASIC), "--header", header,
-            "--certs-d", str(node.certs_d), "--config", str(node.containerd.config),
-        )  # fmt: skip
-        node.cri.pull(pushed.reference(Door.BASIC), auth=named)
-    assert layer_bytes_by(bed.registry, pushed) == {"shoal": pushed.image.layer_bytes}
-    layer = pushed.image.layers[0].digest
-    asked = first.run(
-        "curl", "-so", "/dev/null", "-w", "%{http_code}", blob_url(pushed, layer, door=Door.BASIC)
-    )
-    assert asked.stdout == "401"
-    with gone(bed):
-        second.containerd.wipe()
-        second.cri.pull(pushed.reference(Door.BASIC), auth=named, timeout_s=60)
+    with contextlib.ExitStack() as installed:
+        for node in (first, second):
+            node.use_registry(doors=(Door.BASIC,))
+            header = f"X-Shoal-Node: @{node.agent.store}/node.header"
+            files = ("--certs-d", str(node.certs_d), "--config", str(node.containerd.config))
+            remove = (sys.executable, "-m", "shoal", "containerd", "remove", *files)
+            installed.callback(node.run, *remove)
+            node.run(
+                sys.executable, "-m", "shoal", "containerd", "install", "--plain-http",
+                "--registry", bed.registry.address(Door.BASIC), "--header", header,
+                *files,
+            )  # fmt: skip
+            node.cri.pull(pushed.reference(Door.BASIC), auth=named)
+        assert layer_bytes_by(bed.registry, pushed) == {"shoal": pushed.image.layer_bytes}
+        layer = pushed.image.layers[0].digest
+        asked = first.run(
+            "curl",
+            "-so",
+            "/dev/null",
+            "-w",
+            "%{http_code}",
+            blob_url(pushed, layer, door=Door.BASIC),
+        )
+        assert asked.stdout == "401"
+        with gone(bed):
+            second.containerd.wipe()
+            second.cri.pull(pushed.reference(Door.BASIC), auth=named, timeout_s=60)
 
 
 @contextlib.contextmanager
