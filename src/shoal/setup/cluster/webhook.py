@@ -172,23 +172,18 @@ class Webhook:
         tools = self.tools
         certificate, key = tools.tls_dir / CERTIFICATE, tools.tls_dir / KEY
         try:
-            if self._is_new(certificate):
+            # Marked before it is read: what is swapped in meanwhile is new at the next look.
+            if (mark := _mark(certificate)) != self._seen.get(certificate):
                 context.load_cert_chain(certificate, key)
-                self._taken(certificate)
-            if self._is_new(tools.settings):
+                self._seen[certificate] = mark
+            if (mark := _mark(tools.settings)) != self._seen.get(tools.settings):
                 self._names = names_in(tools.settings)
-                self._taken(tools.settings)
+                self._seen[tools.settings] = mark
                 _log.info("names", extra={"registries": sorted(self._names)})
         except (OSError, ssl.SSLError, ValueError, TypeError, yaml.YAMLError) as exc:
             self._not_ready = self._not_ready and f"{exc}"
             _log.warning("not_read", extra={"error": str(exc)})
         return len(self._seen) == 2
-
-    def _is_new(self, path: Path) -> bool:
-        return self._seen.get(path) != _mark(path)
-
-    def _taken(self, path: Path) -> None:
-        self._seen[path] = _mark(path)
 
     async def _mutate(self, request: web.Request, secrets: PullSecrets) -> web.Response:
         try:
