@@ -9,16 +9,16 @@ until the agents' ConfigMap has it.
 """
 
 import asyncio
-import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from bench.agent_costs import AnonymousPeaks
+from bench.background import end, until
 from bench.ledger import Figure, Ledger, parser
 from shoal.adapters.kube.api import KubeAccess, connected
 from shoal.setup.cluster.agent_settings import SITES
@@ -28,6 +28,7 @@ from shoal.setup.cluster.installation import Installation
 from shoal.setup.cluster.lookup import ByHand
 from shoal.setup.cluster.upkeep import write
 from shoal.setup.names import AGENT_SETTINGS
+from shoal.testing.bed.usage import CpuTime
 from shoal.testing.certificates import PrivateAuthority
 from shoal.testing.image import MIB
 from shoal.testing.kube.api_server import KubeApiServer
@@ -98,14 +99,16 @@ async def _run(seconds: float) -> tuple[float, float, float]:
                 await write(kube, _INSTALLATION, {SITES: "{}"})
             async with _controller(server.url, folder) as pid:
                 with AnonymousPeaks([pid]) as peaks:
-                    await _until(lambda: _sites(server).count("\n") == NODES)
+                    await until(lambda: _sites(server).count("\n") == NODES, within_s=_PATIENCE_S)
                     await asyncio.sleep(_REST_S)
-                    before_s = _cpu_s(pid)
+                    before_s = CpuTime.of(pid).total_s
                     took_s = await _change(server, seconds)
-                    used_s = _cpu_s(pid) - before_s
+                    used_s = CpuTime.of(pid).total_s - before_s
                     began_s = time.monotonic()
                     _put(server, NODES, change=0)
-                    await _until(lambda: _sites(server).count("\n") == NODES + 1)
+                    await until(
+                        lambda: _sites(server).count("\n") == NODES + 1, within_s=_PATIENCE_S
+                    )
                     join_s = time.monotonic() - began_s
                 memory_bytes = peaks.peak_bytes[pid]
     result = memory_bytes / MIB, 100 * used_s / took_s, join_s
@@ -163,23 +166,7 @@ async def _controller(server: str, folder: Path) -> AsyncIterator[int]:
     try:
         yield process.pid
     finally:
-        process.terminate()
-        try:
-            await asyncio.wait_for(process.wait(), 30)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-async def _until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(_PATIENCE_S):
-        while not holds():  # noqa: ASYNC110 - what is waited for is in another process
-            await asyncio.sleep(0.02)
+        await end(process)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,10 @@ goes: `join` and `leave` are the seconds until the agent's log says so.
 
 import asyncio
 import json
-import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,9 @@ from typing import Any
 import yaml
 
 from bench.agent_costs import AnonymousPeaks
+from bench.background import end, until
 from bench.ledger import Figure, Ledger, parser
+from shoal.testing.bed.usage import CpuTime
 from shoal.testing.certificates import PrivateAuthority
 from shoal.testing.image import MIB
 from shoal.testing.kube.api_server import KubeApiServer
@@ -75,12 +76,14 @@ async def _run(seconds: float) -> tuple[float, float, float, float]:
             ):
                 with AnonymousPeaks([alone, watching]) as peaks:
                     total = SLICES * ENDPOINTS
-                    await _until(lambda: _members(log) == total)
+                    await until(lambda: _members(log) == total, within_s=_PATIENCE_S)
                     await asyncio.sleep(_REST_S)
-                    before = _cpu_s(watching), _cpu_s(alone)
+                    before = CpuTime.of(watching).total_s, CpuTime.of(alone).total_s
                     took_s = await _change(server, seconds)
-                    more_s = (_cpu_s(watching) - before[0]) - (_cpu_s(alone) - before[1])
-                    await _until(lambda: _members(log) == total)
+                    more_s = (CpuTime.of(watching).total_s - before[0]) - (
+                        CpuTime.of(alone).total_s - before[1]
+                    )
+                    await until(lambda: _members(log) == total, within_s=_PATIENCE_S)
                     join_s = await _news(server, log, total + 1)
                     leave_s = await _news(server, log, total)
                 more_bytes = peaks.peak_bytes[watching] - peaks.peak_bytes[alone]
@@ -120,7 +123,7 @@ async def _news(server: KubeApiServer, log: Path, members: int) -> float:
         server.put(path, endpoint_slice([endpoint("127.2.0.1")]))
     else:
         server.delete(path)
-    await _until(lambda: _members(log) == members)
+    await until(lambda: _members(log) == members, within_s=_PATIENCE_S)
     return time.monotonic() - began_s
 
 
@@ -143,15 +146,10 @@ async def _agent(folder: Path, membership: dict[str, Any]) -> AsyncIterator[tupl
             sys.executable, "-m", "shoal", "agent", "--config", str(config), stderr=out
         )
     try:
-        await _until(lambda: _members(log) is not None)
+        await until(lambda: _members(log) is not None, within_s=_PATIENCE_S)
         yield _worker(process.pid), log
     finally:
-        process.terminate()
-        try:
-            await asyncio.wait_for(process.wait(), 30)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        await end(process)
 
 
 def _worker(pid: int) -> int:
@@ -164,17 +162,6 @@ def _members(log: Path) -> int | None:
     """Return how many members the agent has last told of."""
     told = [line for line in log.read_text().splitlines() if "members_changed" in line]
     return int(json.loads(told[-1])["members"]) if told else None
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-async def _until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(_PATIENCE_S):
-        while not holds():  # noqa: ASYNC110 - what is waited for is in a file
-            await asyncio.sleep(0.02)
 
 
 if __name__ == "__main__":
