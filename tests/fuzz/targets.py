@@ -9,6 +9,9 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from fuzz.control_targets import CONTROL_TARGETS
+from fuzz.credential_targets import CREDENTIAL_TARGETS
+from fuzz.identity_targets import IDENTITY_TARGETS
 from shoal.adapters.runtime import hosts_toml
 from shoal.adapters.runtime.containerd_config import read_config
 from shoal.agent.front.answers import Refusal
@@ -175,5 +178,8 @@ TARGETS: Mapping[str, Callable[[bytes], None]] = {
         config,
         settings,
         flags,
+        *IDENTITY_TARGETS,
+        *CREDENTIAL_TARGETS,
+        *CONTROL_TARGETS,
     )
 }

@@ -123,7 +123,10 @@ def _section(document: Mapping[str, Any], key: str, source: str) -> Mapping[str,
 def _registry_key(key: str, source: str) -> str:
     """Docker Hub's key is a URL, `https://index.docker.io/v1/`; others may be one too."""
     if "://" in key:
-        parts = urlsplit(key)
+        try:
+            parts = urlsplit(key)
+        except ValueError as exc:
+            raise SettingsError(f"Docker config {source} has an entry for {key!r}: {exc}") from exc
         host, path = parts.netloc, parts.path.strip("/")
         path = "" if path in ("v1", "v2") else path
     else:

@@ -9,6 +9,7 @@ import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeGuard
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from shoal.adapters.origin.auth import DEFAULT_TOKEN_LIFETIME_S
@@ -118,9 +119,14 @@ def given(body: bytes) -> Given | None:
         return None
     if not isinstance(document, Mapping):
         return None
-    tokens = {document.get("token"), document.get("access_token")}
-    found = tuple(sorted(token for token in tokens if isinstance(token, str) and token))
+    tokens = (document.get("token"), document.get("access_token"))
+    found = tuple(sorted({token for token in tokens if _is_token(token)}))
     lifetime_s = document.get("expires_in")
     if not isinstance(lifetime_s, int | float) or not 0 < lifetime_s < 1e9:
         lifetime_s = DEFAULT_TOKEN_LIFETIME_S
     return Given(found, float(lifetime_s)) if found else None
+
+
+def _is_token(value: object) -> TypeGuard[str]:
+    """Return whether a client could put it into a header."""
+    return isinstance(value, str) and value != "" and value.isascii() and value.isprintable()

@@ -115,7 +115,8 @@ def patch(pod: Mapping[str, Any], what: Wanted, copies: Sequence[str]) -> list[O
     originals = {image.container: image.before for image in what.images}
     config = json.dumps({"originalImages": originals}, separators=(",", ":"), sort_keys=True)
     annotations = {MODE_ANNOTATION: MODE, CONFIG_ANNOTATION: config}
-    if not (pod.get("metadata") or {}).get("annotations"):
+    metadata = pod.get("metadata")
+    if not isinstance(metadata, dict) or not metadata.get("annotations"):
         operations.append({"op": "add", "path": "/metadata/annotations", "value": annotations})
     else:
         operations += [
