@@ -472,9 +472,9 @@ class Node:
         whole = incoming.arrived(block)
         if incoming.over:
             self._incoming.pop(key, None)
-        elif not whole:
+        elif not whole and (moved := incoming.progress()):
             if (transfer := self.transfers.get(block.tag)) is not None:
-                transfer.sources.moving_bytes += block.length
+                transfer.sources.moving_bytes += moved
             self.tell(on.PieceProgressed(block.tag, block.piece, peer))
 
     def _room_again(self) -> None:

@@ -13,12 +13,15 @@ from blake3 import blake3
 
 from shoal.adapters.store.base import PartialBlob
 from shoal.agent.workers import Workers
-from shoal.core.blob import MIB, BlobSpec
+from shoal.core.blob import KIB, MIB, BlobSpec
 from shoal.core.errors import PeerFault, StoreError
 from shoal.core.wire.messages import Block
 
 SEGMENT_BYTES = 1 * MIB  # a multiple of the wire's block; one thread job
 STALLED_S = 1.0  # after which another source may write the piece instead
+# Bytes of a piece that show that it is on its way; fewer within the swarm's patience (`stall_s`)
+# are a drip, which keeps nobody from asking elsewhere. Half of the shortest block of an agent.
+PROGRESS_LEAST_BYTES = 16 * KIB
 SEGMENTS_MOST = 48  # of all pieces arriving from peers: 48 MiB, unless limits.memory_bytes differs
 
 
@@ -178,6 +181,7 @@ class IncomingPiece:
         self._segments = segments
         self._segment: bytearray | None = None
         self._received = 0
+        self._seen = 0  # of them, when there was progress last
         self._receiving = False  # into the segment, until the block is whole or the link is lost
         self.over = False
 
@@ -217,6 +221,14 @@ class IncomingPiece:
             view = memoryview(segment)[:length]
             self._writer.put([view], lambda: self._segments.give(segment))
         return whole
+
+    def progress(self) -> int:
+        """Return how many bytes have come since the last time; 0 for so few that they are none."""
+        new = self._received - self._seen
+        if new < PROGRESS_LEAST_BYTES:
+            return 0
+        self._seen = self._received
+        return new
 
     def abandon(self, reason: str) -> None:
         """No more bytes will come: the link is lost."""

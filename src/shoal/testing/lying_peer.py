@@ -64,6 +64,9 @@ PING_INTERVAL_S = 1.0
 REDIAL_INTERVAL_S = 0.3  # it comes back whenever it was thrown out
 ANNOUNCE_INTERVAL_S = 3.0
 RECEIPT_S = 86400.0
+# Often enough to be no stall, and a piece would take an hour.
+DRIP_BYTES = 64
+DRIP_INTERVAL_S = 0.25
 _BLOCK_NUMBER = 9  # of a Block on the wire
 
 
@@ -77,6 +80,7 @@ class Lie(StrEnum):
     FORGED = "forged"  # other bytes and their hash, with a receipt that nobody signed
     CUT = "cut"  # half of the piece; then it closes the connection
     STALL = "stall"  # half of the piece; then nothing more
+    DRIP = "drip"  # other bytes under the right hash, a few at a time, for ever
     SILENCE = "silence"  # nothing at all
     WRONG_OFFSET = "wrong-offset"  # blocks that begin elsewhere than where the last ended
     OVERLONG = "overlong"  # more bytes than the piece has
@@ -158,7 +162,7 @@ class LyingPeer:
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer: PeerId | None = None
-        beat: asyncio.Task[None] | None = None
+        tasks: list[asyncio.Task[None]] = []  # ended with the connection
         try:
             protocol = HASH_ALONE if self.credentials is None else WITH_RECEIPTS
             writer.write(encode(Hello(self.me, protocol)))
@@ -166,12 +170,14 @@ class LyingPeer:
                 if isinstance(message, Hello):
                     peer = message.peer
                     self.links[peer] += 1
-                    beat = asyncio.get_running_loop().create_task(self._beat(writer, peer))
+                    tasks.append(asyncio.ensure_future(self._beat(writer, peer)))
+                elif self.lie is Lie.DRIP and isinstance(message, Request):
+                    tasks.append(asyncio.ensure_future(self._drip(message, writer)))
                 else:
                     await self._answer(message, writer)
         finally:
-            if beat is not None:
-                beat.cancel()
+            for task in tasks:
+                task.cancel()
             if peer is not None:
                 self.links -= Counter([peer])
                 self._note("lost", peer=peer)
@@ -266,6 +272,21 @@ class LyingPeer:
             case Lie.GARBAGE:
                 writer.write(right)
         self._note("lied" if self.lie is not Lie.NONE else "sent", piece=piece)
+
+    async def _drip(self, asked: Request, writer: asyncio.StreamWriter) -> None:
+        """Begin a piece, and bring a little more of it again and again."""
+        if asked.tag != self.spec.tag:
+            return
+        start, size = self.spec.offset(asked.piece), self.spec.size(asked.piece)
+        right_hash = blake3(self.data[start : start + size]).digest()
+        self._note("asked", piece=asked.piece)
+        self._note("lied", piece=asked.piece)
+        for at in range(0, size, DRIP_BYTES):
+            if writer.is_closing():
+                return
+            part = bytes(min(DRIP_BYTES, size - at))
+            self._blocks(writer, asked.piece, part, right_hash, offset=at)
+            await asyncio.sleep(DRIP_INTERVAL_S)
 
     def _blocks(
         self,

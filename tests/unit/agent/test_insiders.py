@@ -112,3 +112,13 @@ async def test_a_piece_that_its_receipt_does_not_cover_is_dropped_and_its_sender
             assert member.count("shoal_signers_named_total") == 0
             assert member.count("shoal_transfers_total", result="rejected") == 0
         assert liar.seen["lied"] >= dropped
+
+
+async def test_a_peer_that_only_drips_holds_up_nobody(tmp_path: Path) -> None:
+    # It is never silent, and no piece of its ever passes or fails its hash.
+    async with misled(tmp_path, Lie.DRIP, SAMPLE) as (members, liar, origin):
+        pulled = await asyncio.gather(*(attempt(member, SAMPLE) for member in members))
+        assert all(pulled), "it costs no attempt"
+        assert liar.seen["lied"] > 0, "nobody asked it"
+        fetched = sum(end - start for _, start, end in origin.asked)
+        assert fetched <= len(HOSTS) * SAMPLE.spec.length_bytes

@@ -15,6 +15,7 @@ from shoal.agent import pieces as pieces_module
 from shoal.agent.pieces import (
     GONE,
     OVERTAKEN,
+    PROGRESS_LEAST_BYTES,
     SEGMENT_BYTES,
     SEGMENTS_MOST,
     WRONG_HASH,
@@ -335,6 +336,17 @@ async def test_blocks_become_a_piece(
         await until(lambda: it.writing.ended.is_told)
         assert it.writing.ended.told == [(SAMPLE.hash(piece), "")]
         assert content(it.writing.partial, piece) == SAMPLE.piece(piece)
+
+
+async def test_bytes_are_progress_when_enough_of_them_have_come(either: Workers) -> None:
+    with arriving(either) as it:
+        few = PROGRESS_LEAST_BYTES - 1
+        it.receive(0, few)
+        assert it.incoming.progress() == 0, "a drip"
+        it.receive(few, 1)
+        assert it.incoming.progress() == PROGRESS_LEAST_BYTES
+        assert it.incoming.progress() == 0
+        it.incoming.abandon(GONE)
 
 
 @pytest.mark.parametrize(

@@ -37,8 +37,9 @@ from shoal.core.wire.messages import (
     Request,
     SignerCertificate,
 )
+from shoal.testing import lying_peer
 from shoal.testing.cluster import Cluster, settings_of
-from shoal.testing.lying_peer import Lie, LyingPeer
+from shoal.testing.lying_peer import DRIP_BYTES, Lie, LyingPeer
 from unit.ports import free_port
 
 DATA = os.urandom(2 * MIN_PIECE_BYTES + 80_000)  # three pieces
@@ -171,6 +172,20 @@ async def test_an_insider_signs_for_the_wrong_bytes_that_it_sends(tmp_path: Path
 @pytest.mark.parametrize("lie", [Lie.CUT, Lie.STALL])
 async def test_half_a_piece_comes(lie: Lie) -> None:
     assert b"".join(body for _, body in await pieces(lie)) == PIECE[: len(PIECE) // 2]
+
+
+async def test_a_piece_that_drips_comes_a_little_at_a_time_and_is_not_the_right_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lying_peer, "DRIP_INTERVAL_S", 0.01)
+    async with calling(Lie.DRIP) as caller:
+        caller.say(Join(SPEC, 0), Request(SPEC.tag, 0))
+        await caller.hears(Join)
+        dripping = caller.blocks()
+        drips = [await anext(dripping) for _ in range(3)]
+    assert [block.offset for block, _ in drips] == [0, DRIP_BYTES, 2 * DRIP_BYTES]
+    assert b"".join(body for _, body in drips) != PIECE[: 3 * DRIP_BYTES]
+    assert {block.piece_hash for block, _ in drips} == {blake3(PIECE).digest()}
 
 
 async def test_nothing_comes_of_one_that_is_silent() -> None:
