@@ -25,10 +25,18 @@ class Accounts:
     said: dict[int, dict[PeerId, bytes]] = field(default_factory=dict)
     suspects: frozenset[PeerId] = frozenset()  # each of them alone could explain everything
 
-    def came_wrong(self, vouched: Mapping[int, tuple[PeerId, bytes]]) -> None:
-        """The whole blob was wrong, and these were its pieces: one of the signers lied."""
+    def came_wrong(
+        self, vouched: Mapping[int, tuple[PeerId, bytes]], *, is_all: bool = True
+    ) -> None:
+        """The whole blob was wrong, and these were its pieces: one of the signers lied.
+
+        Where these are not all of its pieces, since a restart lost who vouched for the others, it
+        may have been anybody: what was said is remembered, and nobody is suspected for it.
+        """
         for piece, (signer, hash_) in vouched.items():
             self.hear(piece, signer, hash_)
+        if not is_all:
+            return
         signers = frozenset(signer for signer, _ in vouched.values())
         self.suspects = self.suspects & signers if self.times else signers
         self.times += 1

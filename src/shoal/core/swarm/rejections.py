@@ -46,13 +46,18 @@ class Rejections:
         self.by_tag[tag] = Rejection(before.times + 1 if before else 1, dict(doubted))
 
     def rejected_as_vouched(
-        self, tag: BlobTag, vouched: Mapping[int, tuple[PeerId, bytes]], *, me: PeerId
+        self,
+        tag: BlobTag,
+        vouched: Mapping[int, tuple[PeerId, bytes]],
+        *,
+        me: PeerId,
+        is_all: bool = True,
     ) -> None:
-        """The blob was wrong, and these had vouched for its pieces."""
+        """The blob was wrong, and these had vouched for its pieces, or for some of them."""
         accounts = self.accounts.pop(tag, None) or Accounts(me)
         if len(self.accounts) >= REJECTIONS_MOST:
             del self.accounts[next(iter(self.accounts))]
-        accounts.came_wrong(vouched)
+        accounts.came_wrong(vouched, is_all=is_all)
         self.accounts[tag] = accounts
 
     def left(self, peer: PeerId, tag: BlobTag) -> None:

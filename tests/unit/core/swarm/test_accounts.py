@@ -26,6 +26,20 @@ def test_who_alone_vouched_for_a_blob_that_is_wrong_is_the_liar() -> None:
     assert not accounts.believes(1, A, WRONG)
 
 
+def test_where_a_restart_lost_who_vouched_for_the_rest_nobody_is_suspected_yet() -> None:
+    accounts = Accounts(ME)
+    accounts.came_wrong({1: (B, RIGHT)}, is_all=False)
+    assert accounts.liar is None
+    assert not accounts.misled
+    assert accounts.believes(0, A, WRONG), "nothing is known of that piece"
+    accounts.came_wrong({0: (A, WRONG), 1: (C, RIGHT)})
+    assert accounts.suspects == {A, C}, "B had no part in it this time"
+    accounts.hear(0, B, RIGHT)
+    accounts.hear(0, C, RIGHT)
+    assert accounts.liar == A
+    assert accounts.liars({0: RIGHT, 1: RIGHT}) == {A: [0]}
+
+
 def test_nobody_is_believed_again_for_what_he_said_of_a_wrong_blob_but_with_anothers_word() -> None:
     accounts = after({0: (A, WRONG), 1: (B, RIGHT), 2: (C, RIGHT)})
     assert accounts.liar is None

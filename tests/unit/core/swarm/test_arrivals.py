@@ -333,3 +333,16 @@ def test_pieces_that_nobody_vouches_for_any_more_are_kept_from_others_until_all_
     told = [m.pieces for m in said(effects, to="b") if isinstance(m, Have)]
     assert {0, 1} <= {piece for pieces in told for piece in pieces}
     assert do.SendPiece(B, TAG, 0) in script.hear("b", Request(TAG, 0))
+
+
+def test_nobody_is_doubted_for_a_wrong_blob_of_which_a_restart_lost_who_vouched() -> None:
+    script = Script("me", "a", "b")
+    script.connect("a", "b")
+    script.tell(on.BlobWanted(SPEC, held=0b0011, unvouched=0b0011))
+    for number in range(2, 8):
+        script.tell(on.PieceStored(TAG, number, B, B, RIGHT))
+    script.tell(on.BlobRejected(TAG))
+    assert script.swarm.rejections.tells_more(TAG), "the next time all of it is vouched for"
+    script.tell(on.BlobWanted(SPEC))
+    assert script.swarm.exchanges[TAG].doubted == set()
+    assert not script.swarm.exchanges[TAG].misled
