@@ -14,10 +14,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from shoal.adapters.certificates.authority import Authority
-from shoal.adapters.certificates.certificate import Certificate, read_certificates
+from shoal.adapters.certificates.certificate import Certificate
 from shoal.adapters.certificates.errors import CertificateError
 from shoal.adapters.certificates.keys import read_key
 from shoal.adapters.certificates.names import alternative_names
+from shoal.adapters.certificates.revocation import read_lists
 from shoal.adapters.certificates.trust import Trust
 from shoal.core.blob import BlobSpec
 from shoal.core.digest import Digest
@@ -44,6 +45,7 @@ _TRUST = Trust((_AUTHORITY.certificate,), (_AUTHORITY.revocation_list({}),))
 _NOW = datetime.now(UTC)
 _NOW_S = 1_800_000_000.0
 _NAMES = alternative_names(_CLUSTER, node="n1", addresses=("10.0.0.1",), roles=())
+_LABELS = (b"CERTIFICATE", b"X509 CRL", b"PRIVATE KEY")
 _PEERS = (PeerId("10.0.0.1:65002"), PeerId("10.0.0.2:65002"))
 _SPEC = BlobSpec("registry.example.com", Digest("sha256", "0" * 64), 9_000_000)
 
@@ -67,24 +69,27 @@ def claims(data: bytes) -> None:
 
 
 def certificate_files(data: bytes) -> None:
-    """The files of `shoal certs`: a bundle, a certificate, a key, a list of what was revoked."""
-    with contextlib.suppress(CertificateError):
-        assert read_certificates(data, name="file")
-    with contextlib.suppress(CertificateError):
-        assert Trust.read(data).authorities
-    with contextlib.suppress(CertificateError):
-        Trust.read(_AUTHORITY.certificate.pem, data)
-    with contextlib.suppress(CertificateError):
-        read_key(data, name="file")
+    """The files of `shoal certs`; the first byte picks: a bundle, a list of revoked, a key."""
+    if data:
+        _read_file(data[0] % len(_LABELS), data[1:])
 
 
 def certificate_parts(data: bytes) -> None:
-    """The same, from the bytes inside the PEM: gets past its armour, which is seldom found.
+    """The same, from the bytes inside the PEM: gets past its armour, which is seldom found."""
+    if data:
+        kind = data[0] % len(_LABELS)
+        _read_file(kind, _armoured(_LABELS[kind], data[1:]))
 
-    The first byte picks what they are said to be.
-    """
-    kinds = (b"CERTIFICATE", b"X509 CRL", b"PRIVATE KEY", b"EC PRIVATE KEY")
-    certificate_files(_armoured(kinds[data[0] % len(kinds)], data[1:]) if data else data)
+
+def _read_file(kind: int, pem: bytes) -> None:
+    with contextlib.suppress(CertificateError):
+        match kind:
+            case 0:
+                assert Trust.read(pem).authorities
+            case 1:
+                assert read_lists(pem, _TRUST.authorities, name="file")
+            case _:
+                read_key(pem, name="file")
 
 
 def certificate_request(data: bytes) -> None:

@@ -30,7 +30,7 @@ _log = logging.getLogger("shoal.agent.transfers")
 SUSPECTS_MOST = 256  # blobs whose digest failed, remembered until they were fetched again
 ENDINGS_TIMEOUT_S = 5.0  # for files to be closed or kept when the agent stops
 KEEPING_MOST = 64  # part files that are being closed; more manifests are not kept for now
-SOURCES_MOST = 4096  # blobs whose byte counts are remembered for whoever asks
+SOURCES_MOST = 512  # blobs whose byte counts are remembered for whoever asks, soon after
 
 
 @dataclass(slots=True, eq=False)
@@ -292,14 +292,21 @@ class TransferManager:
 
     def _end(self, transfer: Transfer, result: str) -> None:
         tag = transfer.spec.tag
-        if self.active.pop(tag, None) is None:
+        if not self._over(tag):
             return
-        self._idle.discard(tag)
         self._metrics.transfers.labels(result=result).inc()
-        self._drop_group(tag)
         self._swarm.tell(on.BlobDropped(tag))
         transfer.fail("nobody wants it any more")
         self._close_soon(transfer)
+
+    def _over(self, tag: BlobTag) -> bool:
+        """The blob arrives no more: forget what was for its arrival; return whether it did."""
+        if self.active.pop(tag, None) is None:
+            return False
+        self._idle.discard(tag)
+        self._drop_group(tag)
+        self._swarm.vouching.over(tag)
+        return True
 
     def _drop_group(self, tag: BlobTag) -> None:
         group = self._groups.pop(tag, None)
@@ -343,10 +350,8 @@ class TransferManager:
             return
         stored.close()
         await self._in_thread(self._holdings.add, spec, transfer.hashes)
-        if self.active.pop(tag, None) is None:
+        if not self._over(tag):
             return
-        self._idle.discard(tag)
-        self._drop_group(tag)
         self._metrics.transfers.labels(result="stored").inc()
         self._swarm.tell(on.BlobStored(spec))
         self._close_soon(transfer)
@@ -372,9 +377,7 @@ class TransferManager:
             self._suspects[spec.tag] = from_peers
         else:
             self._suspects.pop(spec.tag, None)
-        self.active.pop(spec.tag, None)
-        self._idle.discard(spec.tag)
-        self._drop_group(spec.tag)
+        self._over(spec.tag)
         self._metrics.transfers.labels(result="rejected").inc()
         self._swarm.tell(on.BlobRejected(spec.tag))
         self._close_soon(transfer, discard=True)

@@ -15,7 +15,7 @@ from shoal.adapters.certificates.keys import PublicKey, verifies
 from shoal.adapters.certificates.peer_credentials import PeerCredentials
 from shoal.adapters.telemetry.metrics import Metrics
 from shoal.agent.workers import Workers
-from shoal.core.blob import BlobSpec
+from shoal.core.blob import BlobSpec, BlobTag
 from shoal.core.peer import PeerId
 from shoal.core.receipts.intake import (
     PENDING,
@@ -66,6 +66,10 @@ class Vouching(Protocol):
         """The connection to `peer` is gone, or another one."""
         ...
 
+    def over(self, tag: BlobTag) -> None:
+        """No more pieces of this blob are taken."""
+        ...
+
     def unvouched(self, vouchers: Vouchers) -> int:
         """Return the bitmap of the pieces at hand that are not for peers."""
         ...
@@ -94,6 +98,9 @@ class HashAlone:
         return Vouched()
 
     def forget(self, peer: PeerId) -> None:
+        """Nothing was kept."""
+
+    def over(self, tag: BlobTag) -> None:
         """Nothing was kept."""
 
     def unvouched(self, vouchers: Vouchers) -> int:
@@ -213,6 +220,10 @@ class WithReceipts:
         """The connection to `peer` is gone, or another one."""
         self._said.pop(peer, None)
         self._intake.lost(peer)
+
+    def over(self, tag: BlobTag) -> None:
+        """Forget the receipts of its pieces."""
+        self._intake.over(tag)
 
     def unvouched(self, vouchers: Vouchers) -> int:
         """Return those whose receipts a restart has lost."""

@@ -272,10 +272,8 @@ def _checked(answer: OriginAnswer, wanted: Digest | None) -> tuple[_Content, Man
     """
     said = answer.headers.get("Docker-Content-Digest")
     digest = wanted or (Digest.parse(said) if said else None)
-    actual = Digest(
-        digest.algorithm if digest else "sha256",
-        hashlib.new(digest.algorithm if digest else "sha256", answer.body).hexdigest(),
-    )
+    algorithm = digest.algorithm if digest else "sha256"
+    actual = Digest.parse(f"{algorithm}:{hashlib.new(algorithm, answer.body).hexdigest()}")
     if digest is not None and actual != digest:
         raise BadInput(f"the bytes are {actual}, not {digest}")
     manifest = parse_manifest(answer.body, answer.headers.get("Content-Type"))

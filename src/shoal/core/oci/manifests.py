@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from sys import intern
 from typing import Any
 
 from shoal.core.blob import MAX_BLOB_BYTES, MIB
@@ -164,7 +165,7 @@ def _media_type(document: Mapping[str, Any], content_type: str | None) -> str:
         raise BadInput(f"not a manifest type: {said[:160]!r}")
     if own and own != said:
         raise BadInput(f"manifest calls itself {own[:160]!r} but was sent as {said!r}")
-    return said
+    return intern(said)  # one of five, and remembered with each image
 
 
 def _optional(document: Mapping[str, Any], key: str) -> Descriptor | None:

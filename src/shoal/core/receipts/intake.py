@@ -24,7 +24,7 @@ UNCHECKED_MOST = 256  # certificates that wait for their check
 ANNOUNCED_MOST = 128  # receipts of a peer whose pieces have not begun: it is asked for 32 pieces
 CHECKING_MOST = 2048  # receipts at a time
 WRONG_MOST = 256  # receipts that nobody signed, remembered until their pieces begin
-PROVEN_MOST = 8192  # of all blobs: four of the longest
+PROVEN_MOST = 4096  # of all blobs that arrive now: two of the longest
 
 
 class Blame(Enum):
@@ -151,6 +151,15 @@ class Intake:
     def lost(self, peer: PeerId) -> None:
         """The connection to `peer` is gone, and what it announced with it."""
         self._announced.pop(peer, None)
+
+    def over(self, tag: BlobTag) -> None:
+        """No more of this blob is taken: its receipts are of no use any more."""
+        for announced in self._announced.values():
+            for key in [key for key in announced if key[0] == tag]:
+                del announced[key]
+        for kept in (self._proven, self._wrong):
+            for receipt in [receipt for receipt in kept if receipt.tag == tag]:
+                del kept[receipt]
 
     # --- what was found out -------------------------------------------------------------------
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from shoal.core.digest import Digest
 from shoal.core.trust.access import Facts, Holder
 
-# A node runs some hundred images; at about 400 bytes each this is 1.6 MiB.
-MAX_TAGS = 4_096
+# A node runs some hundred images, of which each has a tag or two.
+MAX_TAGS = 1_024
 
 
 @dataclass(frozen=True, slots=True)

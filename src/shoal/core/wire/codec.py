@@ -104,7 +104,7 @@ class _Fields:
         if algorithm >= len(_ALGORITHMS) or kind >= len(_KINDS):
             raise PeerFault(f"unknown digest algorithm {algorithm} or content kind {kind}")
         name = _ALGORITHMS[algorithm]
-        digest = Digest(name, self.take(HEX_LENGTHS[name] // 2).hex())
+        digest = Digest.parse(f"{name}:{self.take(HEX_LENGTHS[name] // 2).hex()}")
         registry = self.text()
         try:
             return BlobSpec(registry, digest, length, _KINDS[kind])

@@ -110,6 +110,19 @@ def test_a_receipt_that_a_member_signed_is_believed_whoever_passes_it_on() -> No
     assert len(node.checked) == checked, "it is checked once"
 
 
+def test_receipts_of_a_blob_that_is_over_are_forgotten_and_no_others() -> None:
+    node = Node()
+    wrong = replace(receipt(piece=4), signature=b"forged")
+    node.hear(receipt(), wrong)
+    node.carry_out(node.intake.receipt(RELAY, receipt(spec=OTHER), OTHER))
+    node.intake.over(SPEC.tag)
+    refused(node.standing(), Blame.RELAY, "without a receipt")
+    assert isinstance(node.intake.standing(RELAY, OTHER, 3, HASH, now_s=NOW_S), Vouched)
+    checked = len(node.checked)
+    node.hear(receipt())
+    assert len(node.checked) == checked + 1, "it is checked again"
+
+
 @pytest.mark.parametrize(
     ("said", "blame", "reason"),
     [
