@@ -43,12 +43,18 @@ class Run:
     broke: bool
 
 
-def run_target(name: str, *, executions: int) -> tuple[Run, str]:
-    """Fuzz one target; return what to keep of it, and what libFuzzer wrote."""
+def run_target(name: str, *, executions: int, seconds: int = 0) -> tuple[Run, str]:
+    """Fuzz one target; return what to keep of it, and what libFuzzer wrote.
+
+    Args:
+        name: of the target.
+        executions: how many at most.
+        seconds: for how long at most; 0: until there were so many.
+    """
     folder = FOUND / name
     folder.mkdir(parents=True, exist_ok=True)
     limits = (
-        f"-runs={executions} -max_len={_MAX_INPUT_BYTES} -timeout={_SLOW_S} "
+        f"-runs={executions} -max_total_time={seconds} -max_len={_MAX_INPUT_BYTES} -timeout={_SLOW_S} "
         f"-rss_limit_mb={_MEMORY_MB} -artifact_prefix={folder}/broke- -print_final_stats=1"
     )
     began_s = monotonic()
@@ -110,13 +116,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="./dev fuzz", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
     parser.add_argument("--executions", type=int, default=100_000, metavar="N", help="of each")
+    parser.add_argument("--seconds", type=int, default=0, metavar="S", help="of each, at most")
     parser.add_argument("--no-write", action="store_true", help="leave bench/results as it is")
     arguments = parser.parse_args()
     if unknown := set(arguments.targets) - TARGETS.keys():
         parser.error(f"no such target: {', '.join(sorted(unknown))}")
     runs = []
     for name in arguments.targets or TARGETS:
-        run, said = run_target(name, executions=arguments.executions)
+        run, said = run_target(name, executions=arguments.executions, seconds=arguments.seconds)
         runs.append(run)
         print(f"{name}: {run.executions} executions in {run.seconds} s", flush=True)
         if run.broke:
