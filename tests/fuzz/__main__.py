@@ -54,8 +54,9 @@ def run_target(name: str, *, executions: int, seconds: int = 0) -> tuple[Run, st
     folder = FOUND / name
     folder.mkdir(parents=True, exist_ok=True)
     limits = (
-        f"-runs={executions} -max_total_time={seconds} -max_len={_MAX_INPUT_BYTES} -timeout={_SLOW_S} "
-        f"-rss_limit_mb={_MEMORY_MB} -artifact_prefix={folder}/broke- -print_final_stats=1"
+        f"-runs={executions} -max_total_time={seconds} -max_len={_MAX_INPUT_BYTES} "
+        f"-timeout={_SLOW_S} -rss_limit_mb={_MEMORY_MB} -artifact_prefix={folder}/broke- "
+        "-print_final_stats=1"
     )
     began_s = monotonic()
     done = subprocess.run(

@@ -18,6 +18,7 @@ from shoal.agent.workers import Workers
 from shoal.core.blob import BlobSpec, BlobTag
 from shoal.core.peer import PeerId
 from shoal.core.receipts.intake import (
+    CERTIFICATES_MOST,
     PENDING,
     CheckCertificate,
     CheckSignature,
@@ -169,6 +170,8 @@ class WithReceipts:
         said = self._said.setdefault(peer, set())
         if signer in said:
             return (receipt,)
+        if len(said) >= CERTIFICATES_MOST:
+            said.clear()  # they are sent once more
         said.add(signer)
         return (SignerCertificate(der), receipt)
 
