@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from shoal.adapters.peers.gate import Gate, UploadPace
 from shoal.adapters.peers.stream import Stream
+from shoal.adapters.peers.waking import Waking
 from shoal.core.blob import BlobTag
 from shoal.core.errors import PeerFault
 from shoal.core.trust.identity import Refused
@@ -36,12 +37,6 @@ if TYPE_CHECKING:
 UNSENT_BLOCKS = 1
 # Blocks that one wake-up may send before other connections get their turn.
 TURN_BLOCKS = 4
-# The kernel wakes us only for what came in so long at the last block's rate, for no more than
-# WAKE_BYTES, or for the block's end: a wake-up costs more than copying the bytes. Where that is
-# less than WAKE_LEAST_BYTES every byte must show, or a slow peer would look like a silent one.
-WAKE_S = 0.1
-WAKE_BYTES = 256 * 1024
-WAKE_LEAST_BYTES = 16 * 1024
 # Bytes that one wake-up may read where the stream has more than the socket shows, before other
 # connections get their turn.
 READ_TURN_BYTES = 1024 * 1024
@@ -122,9 +117,9 @@ class Link:
         self._block: Block | None = None
         self._body: memoryview | None = None
         self._filled = 0
-        self._wake_bytes = 1
+        self._waking = Waking()
+        self._wake_bytes = 1  # as the kernel was told
         self._block_began_s = 0.0
-        self._wake_most_bytes = 1
         self._block_length = BlockLength()
         self._head_sent_s = 0.0
         self._control: deque[bytes] = deque()
@@ -312,7 +307,7 @@ class Link:
         wake_bytes = 1
         if self._body is not None:
             sure_bytes = len(self._body) - self._filled - self.stream.unshown_bytes
-            wake_bytes = max(1, min(self._wake_most_bytes, sure_bytes))
+            wake_bytes = self._waking.bytes(sure_bytes)
         if wake_bytes != self._wake_bytes and not self.closed:
             self._wake_bytes = wake_bytes
             self.stream.set_option(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wake_bytes)
@@ -365,9 +360,7 @@ class Link:
         block = self._block
         self._block = self._body = None
         if block is not None:
-            seconds = max(self.heard_s - self._block_began_s, WAKE_S / 100)
-            wake_bytes = min(WAKE_BYTES, int(block.length / seconds * WAKE_S))
-            self._wake_most_bytes = wake_bytes if wake_bytes >= WAKE_LEAST_BYTES else 1
+            self._waking.took(block.length, self.heard_s - self._block_began_s)
             self._handler.block_arrived(self, block)
 
     def resume_reading(self) -> None:

@@ -13,10 +13,11 @@ from shoal.adapters.peers.dialing import CONNECT_TIMEOUT_S, dial
 from shoal.adapters.peers.gate import UploadPace
 from shoal.adapters.peers.handshake import Credentials, HungUp
 from shoal.adapters.peers.link import Link
+from shoal.adapters.peers.listening import Listening
+from shoal.adapters.peers.rechecking import recheck
 from shoal.adapters.peers.refusal_journal import RefusalJournal
 from shoal.adapters.peers.stream import PlainStream, Stream
-from shoal.adapters.peers.tls_stream import TlsStream
-from shoal.core.endpoint import Endpoint, normal_host
+from shoal.core.endpoint import Endpoint
 from shoal.core.errors import PeerFault
 from shoal.core.peer import PeerId
 from shoal.core.trust.identity import Reason, Refused
@@ -31,8 +32,6 @@ OWING_AFTER_S = 1.4  # the same of a peer on which alone something waits: one Pi
 LINKS_MOST = 1024
 KEPT_SHARE = 8  # of these, one in so many
 NO_HELLO = "no Hello"
-RECHECKED_AT_ONCE = 16  # certificates, 3 ms of processor time
-ACCEPT_PAUSE_S = 1.0  # as asyncio's own servers pause
 
 
 class Owner(Protocol):
@@ -97,7 +96,7 @@ class PeerNetwork:
         self._upload = upload
         self._protocol = protocol
         self._links_most = LINKS_MOST
-        self._listeners: list[socket.socket] = []
+        self._listening = Listening(self._accepted)
         self._links: dict[PeerId, Link] = {}
         self._greeting: dict[Link, PeerId | None] = {}  # value: the peer that was dialed
         self._dials: dict[PeerId, asyncio.Task[None]] = {}
@@ -122,25 +121,15 @@ class PeerNetwork:
 
     def start(self, listeners: Sequence[socket.socket]) -> None:
         """Accept peers on these listening sockets, which the network closes in the end."""
-        loop = asyncio.get_running_loop()
-        for listener in listeners:
-            self._listeners.append(listener)
-            loop.add_reader(listener.fileno(), self._accept, listener)
-        self._watch = loop.call_later(PING_AFTER_S / 4, self._look_around)
-
-    def _close_listeners(self) -> None:
-        loop = asyncio.get_running_loop()
-        for listener in self._listeners:
-            loop.remove_reader(listener.fileno())
-            listener.close()
-        self._listeners.clear()
+        self._listening.start(listeners)
+        self._watch = asyncio.get_running_loop().call_later(PING_AFTER_S / 4, self._look_around)
 
     async def stop(self) -> None:
         """Close every connection and stop listening."""
         self._stopped = True
         if self._watch is not None:
             self._watch.cancel()
-        self._close_listeners()
+        self._listening.close()
         if self._arrivals is not None:
             await self._arrivals.stop()
         dials = list(self._dials.values())
@@ -166,19 +155,7 @@ class PeerNetwork:
 
     # --- connecting ---------------------------------------------------------------------------
 
-    def _accept(self, listener: socket.socket) -> None:
-        try:
-            sock, address = listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return  # gone again
-        except OSError as error:
-            # No descriptor is left, most likely. The peer still waits in the queue, so look again
-            # after a while: at once, it would be the only thing that this process does.
-            _log.warning("peer_not_accepted", extra={"reason": error.strerror or str(error)})
-            loop = asyncio.get_running_loop()
-            loop.remove_reader(listener.fileno())
-            loop.call_later(ACCEPT_PAUSE_S, self._listen_again, listener)
-            return
+    def _accepted(self, sock: socket.socket, host: str) -> None:
         # Some are kept for peers that this node wants. Who is refused sees it end without a word,
         # which is no fault of this node's to him.
         kept = self._links_most // KEPT_SHARE
@@ -186,7 +163,6 @@ class PeerNetwork:
             self.refused += 1
             sock.close()
             return
-        host = _plain(address[0])
         if self._arrivals is None:
             self._arrived(PlainStream(sock), host)
         elif self._is_member_host(host):
@@ -206,10 +182,6 @@ class PeerNetwork:
     def _arriving(self) -> int:
         """How many connections do not belong to a peer yet."""
         return len(self._greeting) + (len(self._arrivals) if self._arrivals is not None else 0)
-
-    def _listen_again(self, listener: socket.socket) -> None:
-        if listener in self._listeners:
-            asyncio.get_running_loop().add_reader(listener.fileno(), self._accept, listener)
 
     def connect(self, peer: PeerId) -> None:
         """Dial `peer`; the owner hears `peer_connected` or `peer_lost`."""
@@ -353,7 +325,9 @@ class PeerNetwork:
 
         The others stay as they are, and who was refused before, or refused this node, is dialed.
         """
-        self._look_at_certificates([*self._links.values(), *self._greeting])
+        if self._credentials is not None and not self._stopped:
+            links = [(link, peer) for peer, link in self._links.items()]
+            recheck([*links, *self._greeting.items()], self._credentials)
         refused_dials, self._refused_dials = self._refused_dials, set()
         for peer in sorted(refused_dials):
             if self._is_member(peer) and peer not in self._links:
@@ -362,19 +336,6 @@ class PeerNetwork:
     def _note_refusal(self, peer: PeerId) -> None:
         if len(self._refused_dials) < self._links_most:
             self._refused_dials.add(peer)
-
-    def _look_at_certificates(self, links: list[Link]) -> None:
-        if self._credentials is None or self._stopped:
-            return
-        for link in links[:RECHECKED_AT_ONCE]:
-            if not link.closed and isinstance(link.stream, TlsStream):
-                peer = link.peer or self._greeting.get(link)
-                try:
-                    self._credentials.accept(link.stream.certificate, peer=peer)
-                except Refused as refused:
-                    link.refuse(refused)
-        if rest := links[RECHECKED_AT_ONCE:]:
-            asyncio.get_running_loop().call_soon(self._look_at_certificates, rest)
 
     # --- what the owner asks for --------------------------------------------------------------
 
@@ -432,8 +393,3 @@ def _not_its_certificate(link: Link, peer: PeerId) -> Refused | None:
         except Refused as refused:
             return refused
     return None
-
-
-def _plain(host: str) -> str:
-    """Return an address as membership spells it: no scope, the shortest form."""
-    return normal_host(host.partition("%")[0])

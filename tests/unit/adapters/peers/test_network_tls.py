@@ -143,28 +143,6 @@ async def test_a_member_that_is_unknown_there_is_dropped_without_a_fault(
         assert one.refusals == other.refusals == []
 
 
-async def test_new_credentials_leave_connections_and_close_what_was_revoked(
-    cluster: Nodes,
-) -> None:
-    good, renewed, bad = cluster.node(), cluster.node(), cluster.node()
-    hosts = (ONE, OTHER, "127.0.0.4")
-    async with ends(*hosts, credentials=(good, renewed, bad)) as (one, other, third):
-        good.when_changed(one.network.credentials_changed)
-        await connect(one, other)
-        one.network.connect(third.me)
-        await until(lambda: bool(third.connected))
-        kept = one.network.link(other.me)
-        cluster.revoke(bad, told=good)
-        await until(lambda: bool(one.lost and third.lost))
-        assert one.network.link(other.me) is kept
-        assert kept is not None
-        assert not kept.closed
-        ((peer, reason, failed),) = one.lost
-        assert (peer, failed) == (third.me, True)
-        assert "revoked" in reason
-        assert one.refusals == [Reason.REVOKED]
-
-
 async def test_a_node_with_a_new_certificate_dials_those_that_did_not_take_the_old_one(
     cluster: Nodes,
 ) -> None:
