@@ -42,6 +42,8 @@ EVERYTHING: Values = {
     "image": {"digest": "sha256:" + "0" * 64, "pullSecrets": ["mine"]},
     "edgeNodePool": {"id": "np1"},
     "runtime": {"restart": True, "contentDir": "/var/lib/containerd/content"},
+    "nodeAccess": {"secret": "pull", "realmHosts": ["auth.example.com"]},
+    "revokedCertificates": ["1f"],
     "nodeSelector": {"a": "b"},
     "controller": {"nodeSelector": {"c": "d"}},
     "cloud": {

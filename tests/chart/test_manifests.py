@@ -415,3 +415,28 @@ def test_kubectl_reads_what_helm_wrote(rendered: Rendered, tools: ChartTools) ->
     )
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.split()) == len(rendered["rrsa, everything"])
+
+
+def test_the_nodes_own_access_is_seen_by_the_agent_alone(rendered: Rendered, helm: Helm) -> None:
+    spec = pod_specs(rendered["worker-role"])[f"DaemonSet {NAME}"]
+    assert "securityContext" not in spec
+    manifests = helm.render({**METHODS["worker-role"], "nodeAccess": {"secret": "pull"}})
+    for name, spec in pod_specs(manifests).items():
+        mounting = [
+            container["name"]
+            for container in _containers(spec)
+            if any(mount["name"] == "node-access" for mount in container["volumeMounts"])
+        ]
+        assert mounting == (["agent"] if name.startswith("DaemonSet") else [])
+    spec = pod_specs(manifests)[f"DaemonSet {NAME}"]
+    (volume,) = (one for one in spec["volumes"] if one["name"] == "node-access")
+    # A Secret that is not there keeps no agent from starting.
+    assert volume["secret"] | {"items": []} == {
+        "secretName": "pull",
+        "optional": True,
+        "defaultMode": 0o400,
+        "items": [],
+    }
+    (agent,) = (one for one in spec["containers"] if one["name"] == "agent")
+    assert spec["securityContext"]["fsGroup"] == agent["securityContext"]["runAsGroup"]
+    assert agent["securityContext"]["runAsUser"] != 0

@@ -50,6 +50,11 @@ def _rrsa(**changes: Any) -> dict[str, Any]:
         ),
         ({**ACR, "agentSettings": {"front": {"port": 1}}}, "agentSettings.front is set by other"),
         ({**ACR, "edgeNodePool": {"id": "a", "allNodes": True}}, "give the pool, or all nodes"),
+        ({**ACR, "nodeAccess": {"realmHosts": ["a"]}}, "set that to a Secret's name, or leave"),
+        (
+            {**ACR, "nodeAccess": {"secret": "a"}, "runtime": {"type": "crio"}},
+            "CRI-O sends its mirrors none: leave nodeAccess.secret out",
+        ),
         # What a schema can say by itself: a type, a range, a name that is not there.
         ({**ACR, "p2p": {"port": 70000}}, "port"),
         ({**ACR, "p2p": {"port": "65001"}}, "port"),
@@ -58,6 +63,7 @@ def _rrsa(**changes: Any) -> dict[str, Any]:
         ({**ACR, "runtime": {"type": "docker"}}, "type"),
         ({**ACR, "image": {"digest": "sha256:12"}}, "digest"),
         ({**ACR, "store": {"path": "/"}}, "path"),
+        ({**ACR, "revokedCertificates": ["node-1"]}, "revokedCertificates"),
         ({**ACR, "webhook": {"timeoutSeconds": 31}}, "timeoutSeconds"),
     ],
 )

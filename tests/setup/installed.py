@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +71,16 @@ async def installed(
             (mounted / "ca.crt").write_bytes(authority.ca_file.read_bytes())
             user = service_account(NAMESPACE, f"{NAME}-{account}")
             server.identities[f"token-of-{account}"] = Identity(user)
-        config = folder / "config"
-        config.mkdir()
-        for name, text in one(manifests, "ConfigMap", f"{NAME}-setup")["data"].items():
-            (config / name).write_text(text)
-        told = config / "setup.yaml"
-        installation = read_installation(told, environment={"SHOAL_SETUP_NAMESPACE": NAMESPACE})
-        yield Installed(server, folder, installation, manifests)
+        yield Installed(server, folder, _told(folder, manifests), manifests)
+
+
+def upgraded(cluster: Installed, helm: Helm, values: Mapping[str, Any]) -> Installed:
+    """Do what `helm upgrade` does to the objects; return the release as it is then."""
+    manifests = helm.render(values, extra=["--is-upgrade"])
+    for manifest in manifests:
+        cluster.server.put(_path(manifest), manifest)
+    installation = _told(cluster.folder, manifests)
+    return replace(cluster, installation=installation, manifests=manifests)
 
 
 async def set_up(cluster: Installed) -> list[str]:
@@ -93,6 +96,15 @@ async def set_up(cluster: Installed) -> list[str]:
     )
     await run_job(cluster.installation, tools)
     return said
+
+
+def _told(folder: Path, manifests: Sequence[Manifest]) -> Installation:
+    config = folder / "config"
+    config.mkdir(exist_ok=True)
+    for name, text in one(manifests, "ConfigMap", f"{NAME}-setup")["data"].items():
+        (config / name).write_text(text)
+    told = config / "setup.yaml"
+    return read_installation(told, environment={"SHOAL_SETUP_NAMESPACE": NAMESPACE})
 
 
 def _path(manifest: Manifest) -> str:

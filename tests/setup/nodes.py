@@ -1,9 +1,18 @@
 """What Kubernetes' own controllers and a node's set-up make of an installed cluster's nodes."""
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
+import yaml
+
+from agent.sites import Node
 from chart.rendering import NAME, NAMESPACE
 from setup.installed import Installed
+from shoal.cli.setup_cluster import check_agent_settings
+from shoal.setup.cluster.controller import Controller as ClusterController
+from shoal.setup.cluster.controller import ControllerTools
+from shoal.setup.cluster.lookup import ByHand
 from shoal.setup.node.controller import Condition
 from shoal.setup.node.controller import Controller as ControllerClient
 from shoal.setup.node.identity import Identity as NodeIdentity
@@ -79,3 +88,55 @@ def prepare(cluster: Installed, name: str, host: str, *, controller_port: int) -
     assert identity.is_good
     asked.report(Condition("True", "Installed", "containerd asks the agent first"))
     return folder
+
+
+async def identity_of(cluster: Installed, name: str, host: str) -> Path:
+    """Have the controller sign for a node, which is then gone; see `prepare`."""
+    tools = ControllerTools(
+        access=cluster.access("job-sa"),
+        lookup=ByHand(),
+        check_settings=check_agent_settings,
+        host="127.0.0.1",
+        port=0,
+        health_port=0,
+    )
+    controller = ClusterController(cluster.installation, tools)
+    async with controller.running():
+        return await asyncio.to_thread(
+            prepare, cluster, name, host, controller_port=controller.port
+        )
+
+
+def write_settings(node: Node, settings: dict[str, Any]) -> None:
+    """Have the agent of a node read these when it starts."""
+    node.config.write_text(yaml.safe_dump(settings))
+
+
+def mounted(cluster: Installed, name: str, host: str, identity: Path) -> dict[str, Any]:
+    """Return the agents' settings as they are, with what pods are given by variables and mounts."""
+    data = cluster.get(AGENT_MAP)["data"]
+    settings: dict[str, Any] = yaml.safe_load(data["agent.yaml"])
+    folder = cluster.folder / f"etc-{name}"
+    folder.mkdir(exist_ok=True)
+    for file in ("nodes.yaml", "revoked.crl"):
+        (folder / file).write_text(data[file])
+    for section in ("front", "peer", "exporter"):
+        settings[section]["hosts"] = [host]  # all of it is on one machine
+    settings["front"]["allow_remote"] = True
+    settings["peer"]["address"] = host
+    settings["peer"]["tls"] = {
+        "certificate": str(identity / "tls.crt"),
+        "key": str(identity / "tls.key"),
+        "ca": str(cluster.folder / "ca.crt"),
+        "revoked": str(folder / "revoked.crl"),
+    }
+    settings["store"] |= {"path": str(cluster.folder / f"store-{name}"), "reserve_bytes": 0}
+    settings["membership"]["node"] = name
+    settings["membership"]["sites_file"] = str(folder / "nodes.yaml")
+    settings["membership"]["kubernetes"] |= {
+        "server": cluster.server.url,
+        "account_dir": str(cluster.access("sa").account_dir),
+    }
+    settings["supervisor"] = {"heartbeat_timeout_s": 20.0}
+    settings["drain_timeout_s"] = 2.0
+    return settings

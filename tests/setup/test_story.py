@@ -6,47 +6,17 @@ The chart's roles are kept to, so that a right that a command lacks fails here.
 import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import aiohttp
-import yaml
 
 from agent.conftest import START_TIMEOUT_S, Registry
 from agent.sites import MB, PORTS, Node, addresses, blob
 from chart.rendering import Helm
-from setup.installed import Installed, installed, set_up
-from setup.nodes import AGENT_MAP, prepare, put_endpoints, put_nodes
+from setup.installed import installed, set_up
+from setup.nodes import mounted, prepare, put_endpoints, put_nodes, write_settings
 from shoal.cli.setup_cluster import check_agent_settings
 from shoal.setup.cluster.controller import Controller, ControllerTools
 from shoal.setup.cluster.lookup import ByHand
-
-
-def mounted(cluster: Installed, name: str, host: str, identity: Path) -> dict[str, Any]:
-    """Return the agents' settings as they are, with what pods are given by variables and mounts."""
-    data = cluster.get(AGENT_MAP)["data"]
-    settings: dict[str, Any] = yaml.safe_load(data["agent.yaml"])
-    folder = cluster.folder / f"etc-{name}"
-    folder.mkdir()
-    (folder / "nodes.yaml").write_text(data["nodes.yaml"])
-    for section in ("front", "peer", "exporter"):
-        settings[section]["hosts"] = [host]  # all of it is on one machine
-    settings["front"]["allow_remote"] = True
-    settings["peer"]["address"] = host
-    settings["peer"]["tls"] = {
-        "certificate": str(identity / "tls.crt"),
-        "key": str(identity / "tls.key"),
-        "ca": str(cluster.folder / "ca.crt"),
-    }
-    settings["store"] |= {"path": str(cluster.folder / f"store-{name}"), "reserve_bytes": 0}
-    settings["membership"]["node"] = name
-    settings["membership"]["sites_file"] = str(folder / "nodes.yaml")
-    settings["membership"]["kubernetes"] |= {
-        "server": cluster.server.url,
-        "account_dir": str(cluster.access("sa").account_dir),
-    }
-    settings["supervisor"] = {"heartbeat_timeout_s": 20.0}
-    settings["drain_timeout_s"] = 2.0
-    return settings
 
 
 async def test_nodes_of_a_pool_share_what_one_of_them_has_pulled(
@@ -82,7 +52,7 @@ async def test_nodes_of_a_pool_share_what_one_of_them_has_pulled(
                     prepare, cluster, name, host, controller_port=controller.port
                 )
                 node = Node(host, tmp_path, registry, [])
-                node.config.write_text(yaml.safe_dump(mounted(cluster, name, host, identity)))
+                write_settings(node, mounted(cluster, name, host, identity))
                 nodes.append(node)
         # From here on nobody needs the controller.
         conditions = cluster.get("/api/v1/nodes/a")["status"]["conditions"]

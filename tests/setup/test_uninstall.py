@@ -24,9 +24,9 @@ MADE = (
     f"{CORE}/configmaps/{NAME}-agent",
     f"{CORE}/secrets/{NAME}-ca",
     f"{CORE}/secrets/{NAME}-webhook-tls",
-    f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{NAME}-controller",
-    "/api/v1/namespaces/team/secrets/acr-credential-theirs-p2p",
 )
+HOOK = f"/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/{NAME}"
+COPY = "/api/v1/namespaces/team/secrets/acr-credential-theirs-p2p"
 
 
 def _names(cluster: Installed) -> set[str]:
@@ -42,6 +42,9 @@ async def test_its_rights_are_enough_to_leave_only_what_helm_itself_takes_away(
         of_the_chart = _names(cluster)
         for path in MADE:
             cluster.server.put(path, {"metadata": {"labels": MADE_BY}})
+        # The webhook's copies of pull secrets need nobody's right to delete secrets.
+        owner = {"uid": cluster.get(HOOK)["metadata"]["uid"]}
+        cluster.server.put(COPY, {"metadata": {"labels": MADE_BY, "ownerReferences": [owner]}})
         ended: list[str] = []
         access = cluster.access("farewell")
 
@@ -96,6 +99,5 @@ async def test_its_rights_are_enough_to_leave_only_what_helm_itself_takes_away(
         for condition in cluster.get(f"/api/v1/nodes/{node}")["status"]["conditions"]
     ]
     assert conditions == ["Ready", "Ready"]
-    hook = f"/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/{NAME}"
-    for path in (hook, f"/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets/{NAME}"):
+    for path in (HOOK, f"/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets/{NAME}"):
         assert cluster.server.objects.get(ResourcePath.parse(path)) is None

@@ -43,6 +43,12 @@
 {{- fail (printf "agentSettings.%s is set by other values of this chart: see docs/install.md for which." $key) -}}
 {{- end -}}
 {{- end -}}
+{{- if and $v.nodeAccess.realmHosts (not $v.nodeAccess.secret) -}}
+{{- fail "nodeAccess.realmHosts are shown the credential of nodeAccess.secret: set that to a Secret's name, or leave the hosts out." -}}
+{{- end -}}
+{{- if and $v.nodeAccess.secret (eq $v.runtime.type "crio") -}}
+{{- fail "nodeAccess.secret needs a runtime that sends the agent a header of its own, and CRI-O sends its mirrors none: leave nodeAccess.secret out." -}}
+{{- end -}}
 {{- if and $v.edgeNodePool.id $v.edgeNodePool.allNodes -}}
 {{- fail "edgeNodePool.id and edgeNodePool.allNodes contradict each other: give the pool, or all nodes." -}}
 {{- end -}}

@@ -66,6 +66,7 @@ class Members:
                     port=port,
                     prefers_ipv6=is_ipv6,
                     sites=NodeSites(file, node=node) if file and node else None,
+                    sites_config_map=kubernetes.sites_config_map,
                 ),
             )
         # An empty list beside a name says nothing: the members are known with the first answer.

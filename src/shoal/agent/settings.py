@@ -253,7 +253,14 @@ class KubernetesSettings(Section):
     account_dir: AbsolutePath = Path("/var/run/secrets/kubernetes.io/serviceaccount")
     """Folder with the `token` that is shown to the API server and the `ca.crt` that it must have,
     read again for each request and connection. Where the kubelet mounts them into every pod. The
-    account must be allowed to list and watch `endpointslices` in `namespace`."""
+    account must be allowed to list and watch `endpointslices` in `namespace`, and
+    `sites_config_map`."""
+
+    sites_config_map: KubernetesName | None = None
+    """ConfigMap of `namespace` from which `membership.sites_file` is mounted, as the key of the
+    file's name. It is watched, since a kubelet takes a minute to bring a change into the file: so a
+    node that joins a site is known to the others within 3 s of its endpoint. The file counts until
+    the API server has answered. None: the file alone counts."""
 
 
 class MembershipSettings(Section):

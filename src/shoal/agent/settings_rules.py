@@ -118,6 +118,12 @@ def _kubernetes(settings: "AgentSettings") -> Iterator[Problem]:
         )
     if kubernetes is None:
         return
+    if kubernetes.sites_config_map is not None and membership.sites_file is None:
+        yield (
+            ("membership.kubernetes.sites_config_map", "membership.sites_file"),
+            "membership.kubernetes.sites_config_map names a ConfigMap, and not which of its keys: "
+            "set membership.sites_file to where that key is mounted",
+        )
     for key, is_set in (
         ("static", bool(settings.membership.static)),
         ("dns", settings.membership.dns is not None),

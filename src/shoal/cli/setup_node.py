@@ -52,6 +52,7 @@ def install() -> None:
     78 a variable is missing.
     """
     from shoal.adapters.telemetry.logs import logs_to
+    from shoal.agent.front.node_header import FILE_NAME, NODE_HEADER
     from shoal.setup.node.identity import Renewing
     from shoal.setup.node.install import Reporting, keep_installed
     from shoal.setup.node.installer import Installer
@@ -61,7 +62,10 @@ def install() -> None:
     runtime = runtime_at(runtime_place())
     settings = Path(variable("AGENT_CONFIG"))
     identity = _identity()
-    installer = Installer(runtime, read=lambda: read_agent(settings), agent_user=AGENT_USER)
+    header = (NODE_HEADER, Path(variable("STORE")) / FILE_NAME)
+    installer = Installer(
+        runtime, read=lambda: read_agent(settings, node_header=header), agent_user=AGENT_USER
+    )
     reporting = Reporting(identity.controller, installer.know_runtime)
     with logs_to(2, level="info", format_="json"):
         keep_installed(
@@ -119,11 +123,13 @@ def _identity() -> "Identity":
     from shoal.setup.node.told import variable
 
     authority = Path(variable("AGENT_CONFIG")).with_name("ca.crt")
+    revoked = authority.with_name("revoked.crl")
     return Identity(
         Path(variable("STORE")) / "identity",
         Controller(namespace=variable("NAMESPACE"), authority=authority),
         address=variable("HOST_IP"),
         authority=authority,
+        revoked=revoked,
         owner=(AGENT_USER, AGENT_USER),
     )
 

@@ -32,6 +32,10 @@ TLS = {"certificate": "/tls.crt", "key": "/tls.key", "ca": "/ca.crt"}
         ({"membership": {"kubernetes": SERVICE | {"server": "http://a"}}}, "use https"),
         ({"membership": {"sites_file": "/sites", "node": "a"}}, "membership.kubernetes too"),
         ({"membership": {"kubernetes": SERVICE, "sites_file": "/s"}}, "SHOAL_MEMBERSHIP__NODE"),
+        (
+            {"membership": {"kubernetes": SERVICE | {"sites_config_map": "a"}}},
+            "membership.sites_file to where",
+        ),
         ({"registries": [{"name": "a"}, {"name": "A"}]}, "both answer to 'a'"),
         (
             {"registries": [{"name": "docker.io"}, {"name": "b", "aliases": ["index.docker.io"]}]},

@@ -1,6 +1,7 @@
 """Members from Kubernetes: the ready endpoints of one Service, by watching its EndpointSlices.
 
-Where several sites share the Service, a file says which node is in which.
+Where several sites share the Service, a file says which node is in which, and the ConfigMap that
+the file comes from says so a minute earlier.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from shoal.adapters.discovery.base import MembersChanged
-from shoal.adapters.discovery.node_sites import NodeSites
+from shoal.adapters.discovery.node_sites import NodeSites, WatchedSites
 from shoal.adapters.discovery.resolving import MAX_ADDRESSES, is_member_address
 from shoal.adapters.kube.api import KubeAccess
 from shoal.adapters.kube.reflector import MAX_OBJECTS, Reflector, Waits
@@ -38,6 +39,7 @@ class KubernetesDiscovery:
         port: int,
         prefers_ipv6: bool = False,
         sites: NodeSites | None = None,
+        sites_config_map: str | None = None,
         waits: Waits | None = None,
         settle_s: float = 1.0,
     ) -> None:
@@ -51,6 +53,8 @@ class KubernetesDiscovery:
             prefers_ipv6: which address is a member's name where a pod has one of each family; the
                 same on all nodes of a site, and the family of each node's own address.
             sites: which of the nodes are in this one's site; None: all.
+            sites_config_map: name of the ConfigMap of `namespace` from which the file of `sites`
+                is, to be watched; None: the file alone is looked at.
             waits: bounds and pauses.
             settle_s: seconds between two changes that are told; a rollout changes many slices at
                 once, and every change is work for all that is placed by the members.
@@ -64,6 +68,12 @@ class KubernetesDiscovery:
             waits=waits,
         )
         self._slices = EndpointSlices(port=port, prefers_ipv6=prefers_ipv6)
+        self._sites_reflector = sites_config_map and Reflector(
+            access,
+            f"/api/v1/namespaces/{namespace}/configmaps",
+            fields=f"metadata.name={sites_config_map}",
+            waits=waits,
+        )
 
     async def watch(self, changed: MembersChanged) -> None:
         """Tell the members when they were listed, and after each change, until cancelled."""
@@ -74,9 +84,14 @@ class KubernetesDiscovery:
             group.create_task(self._reflector.run(self._slices))
             if self._sites is not None:
                 group.create_task(self._sites.watch(self._slices.changed))
+                if self._sites_reflector:
+                    mirror = WatchedSites(self._sites, self._slices.changed)
+                    group.create_task(self._sites_reflector.run(mirror))
             while True:
                 await self._slices.changed.wait()
                 self._slices.changed.clear()
+                if self._sites is not None:
+                    await self._sites.look()
                 if not self._slices.is_known:
                     continue  # it was the sites that changed
                 members = self._slices.members(self._sites)

@@ -76,6 +76,7 @@ class Reflector:
         path: str,
         *,
         selector: str = "",
+        fields: str = "",
         metadata_only: bool = False,
         waits: Waits | None = None,
         jitter: Callable[[], float] = random.random,
@@ -86,13 +87,16 @@ class Reflector:
             access: the API server and the account.
             path: of the collection, as `/apis/discovery.k8s.io/v1/namespaces/a/endpointslices`.
             selector: label selector that the objects must match; empty: all.
+            fields: field selector that they must match; empty: all.
             metadata_only: know nothing of the objects but their metadata.
             waits: bounds and pauses.
             jitter: returns numbers in [0, 1).
         """
         self._access = access
         self._path = path
-        self._selector = selector
+        self._selectors = {"labelSelector": selector}
+        if fields:
+            self._selectors["fieldSelector"] = fields
         self._metadata_only = metadata_only
         self._waits = waits or Waits()
         self._jitter = jitter
@@ -131,7 +135,7 @@ class Reflector:
         return longest_s * (0.5 + self._jitter() / 2)
 
     async def _list(self, connection: KubeConnection, mirror: Mirror) -> str:
-        query = {"labelSelector": self._selector, "limit": str(_PAGE_OBJECTS)}
+        query = {**self._selectors, "limit": str(_PAGE_OBJECTS)}
         if self._from_cache:
             query["resourceVersion"] = "0"
         objects: list[dict[str, Any]] = []
@@ -158,9 +162,9 @@ class Reflector:
         waits, now_s = self._waits, asyncio.get_running_loop().time
         watch_s = waits.watch_s * (1 + self._jitter())
         query = {
+            **self._selectors,
             "watch": "true",
             "allowWatchBookmarks": "true",
-            "labelSelector": self._selector,
             "resourceVersion": self._version or "",
             "timeoutSeconds": str(max(int(watch_s), 1)),
         }

@@ -60,7 +60,7 @@ class CredentialsFile:
             if stamp == self._stamp:
                 return
             self._stamp = stamp
-            if status.st_mode & 0o077:
+            if _is_open_to_others(status):
                 self._lose(f"others can read {self._path}: set its mode to 0600")
                 return
             try:
@@ -81,3 +81,10 @@ class CredentialsFile:
         if why != self._said:
             _log.warning("node_credentials_not_used", extra={"reason": why})
         self._said = why
+
+
+def _is_open_to_others(status: os.stat_result) -> bool:
+    # Kubernetes gives a Secret's files to root and lets the group of the pod's fsGroup read them,
+    # which is then one of this process's own.
+    is_given = status.st_uid == 0 and status.st_gid in (os.getegid(), *os.getgroups())
+    return bool(status.st_mode & (0o037 if is_given else 0o077))

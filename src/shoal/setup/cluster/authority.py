@@ -4,7 +4,7 @@ import os
 import ssl
 import tempfile
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
 
@@ -107,8 +107,6 @@ def server_certificate(
     return ServerCertificate(issued.pem, key_pem(key))
 
 
-def is_due(
-    certificate: ServerCertificate, *, now: datetime, margin: timedelta = timedelta(0)
-) -> bool:
+def is_due(certificate: ServerCertificate, *, now: datetime) -> bool:
     """Return whether a certificate is to be renewed."""
-    return now + margin >= certificate.renew_at
+    return now >= certificate.renew_at

@@ -237,9 +237,7 @@ class Controller:
             # A pool that is gone, or was changed: its agents go on with what they have.
             raise ShoalError(f"node pools: {sites.refusal}")
         self._remark(sites, registries)
-        data = agent_data(
-            installation, registries, sites, authorities=authority.certificate.pem.decode()
-        )
+        data = agent_data(installation, registries, sites, authority=authority)
         self._tools.check_settings(data[SETTINGS])
         self.metrics.nodes.set(len(sites.by_node))
         written = await write(kube, installation, data, may_create=False)

@@ -59,6 +59,15 @@ class Installation:
     front_port: int = 65001
     """Port of the agents on their nodes' loopback address."""
 
+    node_access: bool = False
+    """Whether agents ask registries by the nodes' own credential, a Secret of theirs."""
+
+    realm_hosts: tuple[str, ...] = ()
+    """Hosts of token servers that may be shown it, beside the registries themselves."""
+
+    revoked: tuple[int, ...] = ()
+    """Serial numbers of nodes' certificates that peers take no more."""
+
     revision: int = 1
     """How often the release was installed or upgraded."""
 
@@ -123,6 +132,9 @@ def _installation(namespace: str, told: Mapping[str, Any]) -> Installation:
         all_nodes=bool(told["allNodes"]),
         webhook=bool(told["webhook"]),
         front_port=int(told["ports"]["front"]),
+        node_access=bool(told["nodeAccess"]["enable"]),
+        realm_hosts=tuple(str(one) for one in told["nodeAccess"]["realmHosts"]),
+        revoked=tuple(sorted({int(str(one), 16) for one in told["revokedCertificates"]})),
         revision=int(told["chart"]["revision"]),
         agent=dict(told["agent"]),
     )

@@ -120,12 +120,7 @@ class _Job:
             )
         self.tools.say(f"authority: {authority.certificate.name}")
         async with step(SETTINGS_STEP):
-            data = agent_data(
-                installation,
-                registries,
-                sites,
-                authorities=authority.certificate.pem.decode(),
-            )
+            data = agent_data(installation, registries, sites, authority=authority)
             self.tools.check_settings(data[SETTINGS])
             written = await persist(
                 lambda: write(kube, installation, data, issuer=self.issuer), limit_s=limit_s

@@ -73,7 +73,6 @@ class PullSecrets:
     def __init__(self, kube: KubeConnection) -> None:
         """Write through `kube`."""
         self._kube = kube
-        self._owner: dict[str, str] | None = None
 
     async def copied(
         self, namespace: str, secret: str, names: Mapping[str, str], *, dry_run: bool = False
@@ -87,7 +86,8 @@ class PullSecrets:
             dry_run: write nothing.
 
         Raises:
-            BadInput: there is no such secret yet, so it is not known whether it needs one.
+            BadInput: there is no such secret yet, so it is not known whether it needs one; or no
+                webhook any more, with which the copy would go.
             KubeError: it could not be read or copied.
         """
         path = collection(namespace, "secrets")
@@ -108,8 +108,7 @@ class PullSecrets:
         found = await self._kube.find(f"{path}/{name}")
         if found is None:
             thing = made("Secret", name, namespace) | {"type": _JSON_TYPE, "data": data}
-            if owner := await self._owned_by():
-                thing["metadata"]["ownerReferences"] = [owner]
+            thing["metadata"]["ownerReferences"] = [await self._owned_by()]
             try:
                 await self._kube.create(path, thing)
             except KubeConflict:  # another pod of the same moment
@@ -124,19 +123,18 @@ class PullSecrets:
         """Return who owns copies: with the webhook's configuration they are collected too.
 
         An object of a namespace may be owned by one of the cluster, and nothing else of ours is
-        deleted whenever the webhook is.
+        deleted whenever the webhook is. Asked each time: what is made for one that was deleted, and
+        made anew since, is collected at once.
         """
-        if self._owner is None:
-            hook = await self._kube.find(HOOK)
-            if hook is None:
-                return {}
-            self._owner = {
-                "apiVersion": "admissionregistration.k8s.io/v1",
-                "kind": "MutatingWebhookConfiguration",
-                "name": NAME,
-                "uid": str(hook["metadata"]["uid"]),
-            }
-        return self._owner
+        hook = await self._kube.find(HOOK)
+        if hook is None:
+            raise BadInput("the webhook is being taken away")
+        return {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "MutatingWebhookConfiguration",
+            "name": NAME,
+            "uid": str(hook["metadata"]["uid"]),
+        }
 
 
 def _is_ours(secret: Mapping[str, Any]) -> bool:

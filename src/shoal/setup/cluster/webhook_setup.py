@@ -1,7 +1,7 @@
 """What the webhook needs in the cluster: its certificate, and that the API server trusts it."""
 
 import base64
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from shoal.adapters.certificates.authority import Authority
 from shoal.adapters.certificates.errors import CertificateError
@@ -65,11 +65,7 @@ def _is_due(held: dict[str, bytes], authority: Authority, now: datetime) -> bool
     if held.get(AUTHORITIES) != authority.certificate.pem or KEY not in held:
         return True
     try:
-        return is_due(
-            ServerCertificate(held.get(CERTIFICATE, b""), held[KEY]),
-            now=now,
-            margin=timedelta(0),
-        )
+        return is_due(ServerCertificate(held.get(CERTIFICATE, b""), held[KEY]), now=now)
     except CertificateError:
         return True
 

@@ -66,7 +66,7 @@ class Uninstall:
     """Seconds to wait for nodes to be cleaned."""
 
     webhook: bool = False
-    """Whether there is a webhook, which copies pull secrets."""
+    """Whether there is a webhook; its copies of pull secrets are owned by its configuration."""
 
     say: Callable[[str], None] = lambda _line: None
     gone_s: float = _GONE_S
@@ -95,7 +95,7 @@ class Uninstall:
             for manifest in self.manifests:
                 await self._sent(made_ready(manifest, owner=owner, nodes=listed))
             left = await self._cleaned()
-        for path in await self._what_is_left():
+        for path in self._what_is_left():
             await self._deleted(path)
         return left
 
@@ -209,22 +209,13 @@ class Uninstall:
         nodes = {it["metadata"]["name"]: it for it in await everything(self.kube, _NODES)}
         return [Left(node, _why(said, nodes.get(node))) for node, said in sorted(data.items())]
 
-    async def _what_is_left(self) -> list[str]:
+    def _what_is_left(self) -> list[str]:
         core = f"/api/v1/namespaces/{self.namespace}"
-        paths = [
+        return [
             f"{core}/configmaps/{AGENT_SETTINGS}",
             f"{core}/secrets/{AUTHORITY}",
             f"{core}/secrets/{WEBHOOK_TLS}",
-            f"/apis/coordination.k8s.io/v1/namespaces/{self.namespace}/leases/{CONTROLLER}",
         ]
-        if self.webhook:
-            copies = await self._persist(
-                lambda: everything(
-                    self.kube, "/api/v1/secrets", {"labelSelector": selector(MADE_BY)}
-                )
-            )
-            paths += [_path_of_secret(copy) for copy in copies]
-        return list(dict.fromkeys(paths))
 
     async def _deleted(self, path: str) -> None:
         if await self._persist(lambda: self.kube.delete(path)):
@@ -245,11 +236,6 @@ def summary(left: Iterable[Left]) -> list[str]:
         f"ConfigMap {FAREWELL} lists them, and goes with the last. For nodes that never return: "
         f"kubectl delete configmap {FAREWELL}",
     ]
-
-
-def _path_of_secret(secret: dict[str, Any]) -> str:
-    metadata = secret["metadata"]
-    return f"/api/v1/namespaces/{metadata['namespace']}/secrets/{metadata['name']}"
 
 
 def _condition(node: dict[str, Any], type_: str) -> dict[str, Any] | None:

@@ -126,7 +126,7 @@ def _installed(hosts: ContainerdHosts, served: ServedName, *, front_url: str) ->
     try:
         (outcome,) = hosts.install(
             [served.name],
-            AgentEntry(front_url),
+            AgentEntry(front_url, served.headers),
             plain_http=served.plain_http,
             server=served.server,
         )

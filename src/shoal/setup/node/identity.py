@@ -1,7 +1,8 @@
 """A node's key and certificate: the key is made here and never leaves, the controller signs."""
 
 # The key stays the same when the certificate is renewed: one file is replaced, by rename, and there
-# is no moment at which key and certificate do not belong together.
+# is no moment at which key and certificate do not belong together. Only where the certificate was
+# revoked, since somebody else may have its key, both are made anew.
 
 import contextlib
 import logging
@@ -44,6 +45,9 @@ class Identity:
     authority: Path
     """Certificates of the authorities that peers believe."""
 
+    revoked: Path | None = None
+    """The list of certificates that peers take no more; None, or no such file: all hold."""
+
     owner: tuple[int, int] | None = None
     """User and group that the files are for; None: this process's."""
 
@@ -70,14 +74,15 @@ class Identity:
         return self.now() >= begin + (end - begin) * self._share
 
     def renew(self) -> None:
-        """Have a certificate made for this node's key, which is made first if there is none.
+        """Have a certificate made for this node's key, or for a new one if there is none.
 
         Raises:
             ControllerError: there is none now; what is there stays.
             CertificateError: the controller's answer is no certificate for this key.
             ShoalError: a file cannot be written.
         """
-        key = self._key() or self._make_key()
+        before = None if self._is_revoked() else self._key()
+        key = before or make_key()
         request = (
             x509.CertificateSigningRequestBuilder()
             .subject_name(x509.Name([]))
@@ -90,6 +95,8 @@ class Identity:
             raise CertificateError("the controller sent what is no certificate") from None
         if _public(certificate) != _public(key):
             raise CertificateError("the controller sent a certificate for another key")
+        if before is None:
+            self._write(KEY, key_pem(key), mode=0o600)
         self._write(CERTIFICATE, signed.certificate.encode(), mode=0o644)
         left = certificate.not_valid_after_utc - self.now()
         _log.info("certificate_renewed", extra={"valid_for_s": round(left.total_seconds())})
@@ -104,6 +111,8 @@ class Identity:
             return "it is not valid now"
         if not self._names_address(certificate):
             return f"it is not for {self.address}"
+        if self._is_revoked():
+            return "it was revoked"
         if not any(_issued_by(certificate, authority) for authority in self._authorities()):
             return "its authority is none of the cluster's"
         return None
@@ -124,16 +133,21 @@ class Identity:
             return x509.load_pem_x509_certificate(_read(self.folder / CERTIFICATE))
         return None
 
+    def _is_revoked(self) -> bool:
+        certificate = self._certificate()
+        if self.revoked is None or certificate is None:
+            return False
+        with contextlib.suppress(OSError, ValueError):
+            revoked = x509.load_pem_x509_crl(_read(self.revoked))
+            serial = certificate.serial_number
+            return revoked.get_revoked_certificate_by_serial_number(serial) is not None
+        return False
+
     def _key(self) -> PrivateKey | None:
         path = self.folder / KEY
         with contextlib.suppress(OSError, CertificateError):
             return read_key(_read(path), name=str(path))
         return None
-
-    def _make_key(self) -> PrivateKey:
-        key = make_key()
-        self._write(KEY, key_pem(key), mode=0o600)
-        return key
 
     def _write(self, name: str, data: bytes, *, mode: int) -> None:
         path = self.folder / name

@@ -6,7 +6,7 @@ is wrong with them the agent says.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -22,6 +22,7 @@ _PORTS = (
     ("exporter", "p2p.v2.exporter.port", 65003),
 )
 _MAX_FILE_BYTES = 1024 * 1024
+_MAX_HEADER_CHARS = 4096
 # What the webhook makes of a registry's host, followed by the front's port: no such host exists,
 # so that who cannot reach the agent has to be sent to the registry itself.
 _REWRITTEN = ".distributed."
@@ -57,6 +58,8 @@ class ServedName:
     path: str | None = None
     """What stands before the repository where the agent's own address is that of the image; empty
     for the agent's default registry, None if no such reference can be written."""
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """What shows the agent that the runtime asks, where that gives it the node's own access."""
 
     @property
     def registry(self) -> str:
@@ -113,8 +116,13 @@ def runtime_place(environment: Mapping[str, str] = os.environ) -> RuntimePlace:
     return RuntimePlace(type_, folder, environment.get("SHOAL_SETUP_RUNTIME_RESTART") == "true")
 
 
-def read_agent(path: Path) -> AgentTold:
+def read_agent(path: Path, *, node_header: tuple[str, Path] | None = None) -> AgentTold:
     """Return what the agent's settings at `path` say.
+
+    Args:
+        path: the file.
+        node_header: name of the header by which the agent knows the runtime, and the file in which
+            the agent keeps its value; for registries that are asked by the node's own credential.
 
     Raises:
         SettingsError: they cannot be read, or are not settings.
@@ -143,8 +151,9 @@ def read_agent(path: Path) -> AgentTold:
     found: dict[RegistryName, ServedName] = {}
     try:
         for registry in registries:
+            headers = _headers(registry, node_header)
             for served in _names_of(registry, front_port=ports[0][1]):
-                found.setdefault(served.name, served)
+                found.setdefault(served.name, replace(served, headers=headers))
     except (BadInput, TypeError, KeyError) as exc:
         raise SettingsError(f"registries in {path}: {exc}") from exc
     return AgentTold(ports[0][1], tuple(found.values()), tuple(ports))
@@ -160,6 +169,19 @@ def _port(section: object, usual: int, *, key: str) -> int | None:
     if not isinstance(port, int) or not 0 < port < 65536:
         raise SettingsError(f"{key} is {port!r}, no port")
     return port
+
+
+def _headers(registry: object, node_header: tuple[str, Path] | None) -> tuple[tuple[str, str], ...]:
+    if node_header is None or not isinstance(registry, dict) or registry.get("access") != "node":
+        return ()
+    name, path = node_header
+    try:
+        with path.open(encoding="ascii") as file:
+            return ((name, file.read(_MAX_HEADER_CHARS).strip()),)
+    except FileNotFoundError:
+        return ()  # the agent has never run here; pulls are as without it until the next look
+    except (OSError, UnicodeDecodeError) as exc:
+        raise SettingsError(f"cannot read {path}, which the agent has written: {exc}") from exc
 
 
 def _names_of(registry: object, *, front_port: int) -> list[ServedName]:

@@ -7,6 +7,7 @@ start a node's farewell as a process in that node's namespace. A node that is of
 import asyncio
 import hashlib
 import os
+import re
 import shutil
 import stat
 import sys
@@ -33,6 +34,8 @@ _TOKEN = "token-of-the-bed"  # noqa: S105 - let in by the stand-in alone
 _TICK_S = 0.05
 _APPS = f"/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets"
 _CORE = f"/api/v1/namespaces/{NAMESPACE}"
+
+_FRONT = re.compile(r"""\[host\."http://127\.0\.0\.1:(\d+)"\]""")
 
 Result = TypeVar("Result")
 
@@ -103,8 +106,7 @@ class Installation:
         """
         for node in self._nodes.values():
             _store(node).mkdir()
-            settings = self._bed.agent_settings(node, {"store": {"path": str(_store(node))}})
-            node.start_agent(settings, wait=False)
+            node.start_agent(self._settings(node), wait=False)
             self._installers[node.name] = self._service(
                 node, "install", {"SHOAL_SETUP_AGENT_CONFIG": str(node.agent.config)}
             )
@@ -113,6 +115,24 @@ class Installation:
             node.agent.wait_ready()
             installer = self._installers[node.name]
             installer.wait_until(lambda: '"Installed"' in installer.tail(), timeout_s=TIMEOUT_S)  # noqa: B023
+
+    def move_front(self, port: int) -> None:
+        """Upgrade to another `p2p.port`, one node after the other; return once all is written.
+
+        Raises:
+            BedError: an agent does not come back, or a runtime does not get its files in time.
+        """
+        for node in self._nodes.values():
+            node.agent.configure(self._settings(node, front={"port": port}))
+            node.agent.ready_url = f"http://127.0.0.1:{port}/readyz"
+            node.agent.restart()
+            self._installers[node.name].wait_until(
+                lambda: _fronts(node) == {port},  # noqa: B023
+                timeout_s=TIMEOUT_S,
+            )
+
+    def _settings(self, node: Node, **sections: dict[str, Any]) -> dict[str, Any]:
+        return self._bed.agent_settings(node, {"store": {"path": str(_store(node))}, **sections})
 
     def turn_off(self, node: Node) -> None:
         """Let a node lose its power."""
@@ -264,6 +284,12 @@ def _daemonset(name: str, part: str) -> dict[str, Any]:
 
 def _store(node: Node) -> Path:
     return node.folder / "var" / "shoal"
+
+
+def _fronts(node: Node) -> set[int]:
+    """Return the ports at which the runtime's files have an agent."""
+    texts = [path.read_text() for path in node.certs_d.rglob("hosts.toml")]
+    return {int(port) for text in texts for port in _FRONT.findall(text)}
 
 
 def manifest(node: Node) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Members from a Service's EndpointSlices: against a server over HTTPS, in good and bad days."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shoal.adapters.discovery.kubernetes import EndpointSlices, KubernetesDiscovery
@@ -214,6 +215,7 @@ _JSON = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(
         st.sampled_from(["metadata", "addressType", "ports", "endpoints"]),
@@ -258,3 +260,36 @@ async def test_members_of_other_sites_are_left_out_until_the_file_says_otherwise
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     assert told == [peers(A, B), peers(A, C)]
+
+
+async def test_the_config_map_says_sooner_than_its_file_and_the_file_while_it_cannot(
+    tmp_path: Path,
+) -> None:
+    config_map = "/api/v1/namespaces/shoal/configmaps/agent"
+    file = tmp_path / "nodes.yaml"
+    file.write_text(f"{{node-{A}: x, node-{B}: x}}")
+    told: list[frozenset[PeerId]] = []
+    async with cluster(tmp_path) as made:
+        put(made, "one", A, B, C)
+        made.server.put("/api/v1/namespaces/shoal/configmaps/other", {"data": {"nodes.yaml": "{}"}})
+        discovery = KubernetesDiscovery(
+            made.access,
+            namespace="shoal",
+            service="peers",
+            port=65002,
+            sites=NodeSites(file, node=f"node-{A}"),
+            sites_config_map="agent",
+            waits=QUICK,
+            settle_s=0.01,
+        )
+        task = asyncio.ensure_future(discovery.watch(told.append))
+        await until(lambda: told == [peers(A, B)])  # of the file: there is no ConfigMap
+        sites = {f"node-{address}": "x" for address in (A, B, C)}
+        made.server.put(config_map, {"data": {"nodes.yaml": json.dumps(sites)}})
+        await until(lambda: told[-1] == peers(A, B, C))
+        made.server.delete(config_map)
+        made.server.cut_watches()
+        await until(lambda: made.server.watches == 2)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert told == [peers(A, B), peers(A, B, C)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shoal.adapters.discovery.node_sites import NodeSites
+from shoal.adapters.discovery.node_sites import NodeSites, WatchedSites
 from unit.agent.driving import until
 
 
@@ -67,5 +67,40 @@ async def test_what_cannot_be_read_changes_nothing_and_is_told_once(
     assert sites.has("b")
     assert [record.message for record in caplog.records] == ["sites_unreadable"]
     path.unlink()
+    assert not await sites.look()
+    assert sites.has("b")
+
+
+async def test_what_is_told_counts_for_the_file_from_then_on(tmp_path: Path) -> None:
+    path = tmp_path / "nodes.yaml"
+    sites = await looked(path, "{a: x, b: x}")
+    sites.tell("{a: x, c: x}")
+    assert await sites.look()
+    path.write_text("{a: x, b: x, d: x} # brought late")
+    assert not await sites.look()
+    assert [sites.has(node) for node in ("b", "c", "d")] == [False, True, False]
+
+
+async def test_the_config_map_has_the_file_as_the_key_of_its_name(tmp_path: Path) -> None:
+    sites = await looked(tmp_path / "nodes.yaml", "{a: x}")
+    changed = asyncio.Event()
+    mirror = WatchedSites(sites, changed)
+    for nothing in ({}, {"data": None}, {"data": {"other.yaml": "{a: x, b: x}"}}):
+        mirror.put(nothing)
+    assert not changed.is_set()
+    mirror.replace([{"data": {"nodes.yaml": "{a: x, b: x}"}}])
+    assert changed.is_set()
+    assert await sites.look()
+    assert sites.has("b")
+
+
+async def test_sites_stay_when_the_config_map_is_gone(tmp_path: Path) -> None:
+    sites = await looked(tmp_path / "nodes.yaml", "{a: x}")
+    thing = {"data": {"nodes.yaml": "{a: x, b: x}"}}
+    mirror = WatchedSites(sites, asyncio.Event())
+    mirror.put(thing)
+    await sites.look()
+    mirror.drop(thing)
+    mirror.replace([])
     assert not await sites.look()
     assert sites.has("b")

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +67,26 @@ async def test_what_others_can_read_is_not_used_and_said_once(
     assert said == [f"others can read {path}: set its mode to 0600"]
     path.chmod(0o400)
     assert await password(file, clock) == "one"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file to root")
+async def test_roots_file_may_be_read_by_this_process_s_group_as_kubernetes_does_it(
+    tmp_path: Path,
+) -> None:
+    path, clock = tmp_path / "config.json", Clock()
+    file = CredentialsFile(path, clock_s=clock)
+    for user, group, mode, is_used in (
+        (0, os.getegid(), 0o440, True),
+        (0, os.getegid(), 0o640, True),
+        (0, os.getegid(), 0o660, False),
+        (0, os.getegid(), 0o444, False),
+        (0, 64999, 0o440, False),
+        (64999, os.getegid(), 0o440, False),
+    ):
+        write(path, "one")
+        os.chown(path, user, group)
+        path.chmod(mode)
+        assert (await password(file, clock) == "one") is is_used, (user, group, oct(mode))
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"auths": {"registry.example": {"auth": "?"}}}'])

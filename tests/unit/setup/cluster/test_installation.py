@@ -26,6 +26,8 @@ TOLD: dict[str, Any] = {
     "allNodes": False,
     "webhook": True,
     "ports": {"front": 65001, "peer": 65002, "exporter": 65003},
+    "nodeAccess": {"enable": True, "realmHosts": ["auth.example.com"]},
+    "revokedCertificates": ["1F", "0a", "1f"],
     "agent": {"registries": []},
 }
 HERE = {"SHOAL_SETUP_NAMESPACE": "aliyun-acr-acceleration"}
@@ -39,6 +41,8 @@ def test_the_chart_s_file_is_read(tmp_path: Path) -> None:
     assert installation.instances == ("cri-a", "cri-b")
     assert (installation.method, installation.rrsa.expire_s) == ("rrsa", 3600)
     assert (installation.webhook, installation.revision) == (True, 3)
+    assert (installation.node_access, installation.realm_hosts) == (True, ("auth.example.com",))
+    assert installation.revoked == (10, 31)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +52,7 @@ def test_the_chart_s_file_is_read(tmp_path: Path) -> None:
         ({"method": "magic"}, "magic"),
         ({"rrsa": None}, "lacks what this image expects"),
         ({"ports": {}}, "front"),
+        ({"revokedCertificates": ["no"]}, "lacks what this image expects"),
     ],
 )
 def test_another_chart_s_file_is_refused(

@@ -47,7 +47,11 @@ async def test_it_makes_what_the_agents_wait_for(here: World) -> None:
     settings = yaml.safe_load(data["agent.yaml"])
     assert settings["registries"] == [{"name": "registry.example.com"}]
     assert settings["membership"] == {
-        "kubernetes": {"namespace": NAMESPACE, "service": f"{NAME}-peers"},
+        "kubernetes": {
+            "namespace": NAMESPACE,
+            "service": f"{NAME}-peers",
+            "sites_config_map": f"{NAME}-agent",
+        },
         "sites_file": "/etc/shoal/agent/nodes.yaml",
     }
     assert yaml.safe_load(data["nodes.yaml"]) == {"*": "default"}

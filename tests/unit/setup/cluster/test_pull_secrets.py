@@ -108,6 +108,15 @@ async def test_copies_go_with_the_webhook(here: World, kube: KubeConnection) -> 
     assert await kube.find(f"{SECRETS}/mine") is not None
 
 
+async def test_without_the_webhook_there_is_no_copy_that_would_outlive_it(
+    here: World, kube: KubeConnection
+) -> None:
+    await kube.delete(HOOK)
+    with pytest.raises(BadInput, match="being taken away"):
+        await PullSecrets(kube).copied("apps", "mine", NAMES)
+    assert await kube.find(f"{SECRETS}/acr-credential-mine-p2p") is None
+
+
 async def test_one_that_was_made_by_hand_is_left_alone(here: World, kube: KubeConnection) -> None:
     by_hand = secret(NEW, entry={"auth": "YnktaGFuZDp4"})
     here.server.put(f"{SECRETS}/acr-credential-mine-p2p", by_hand)

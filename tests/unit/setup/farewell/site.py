@@ -47,7 +47,6 @@ MADE = (
     f"{CORE}/configmaps/{NAME}-agent",
     f"{CORE}/secrets/{NAME}-ca",
     f"{CORE}/secrets/{NAME}-webhook-tls",
-    f"/apis/coordination.k8s.io/v1/namespaces/{NS}/leases/{NAME}-controller",
 )
 
 
@@ -168,15 +167,20 @@ async def site(folder: Path) -> AsyncIterator[Site]:
         it = Site(folder / "nodes", made.server, kube)
         made.server.put(f"{APPS}/daemonsets/{AGENT}", daemonset(AGENT, "agent"))
         made.server.put(f"{APPS}/deployments/{NAME}-controller", {})
-        made.server.put(
-            f"/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/{NAME}",
-            {"webhooks": []},
-        )
+        hook = f"/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/{NAME}"
+        made.server.put(hook, {"webhooks": []})
+        owner = made.server.objects.get(ResourcePath.parse(hook))
+        assert owner is not None
         for path in MADE:
             made.server.put(path, {})
         made.server.put(
             "/api/v1/namespaces/team/secrets/acr-credential-theirs-p2p",
-            {"metadata": {"labels": MADE_BY}},
+            {
+                "metadata": {
+                    "labels": MADE_BY,
+                    "ownerReferences": [{"uid": owner["metadata"]["uid"]}],
+                }
+            },
         )
         made.server.put("/api/v1/namespaces/team/secrets/theirs", {})
         stepping = asyncio.get_running_loop().create_task(it.step_for_ever())

@@ -22,7 +22,6 @@ def _is_gone(it: Site) -> bool:
         *it.names(f"{CORE}/secrets"),
         *it.names(f"{CORE}/serviceaccounts"),
         *it.names(f"{CORE}/pods"),
-        *it.names("/apis/coordination.k8s.io/v1/namespaces/ns/leases"),
         *it.names("/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"),
     ]
     return left == []

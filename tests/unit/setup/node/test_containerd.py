@@ -1,6 +1,7 @@
 """ContainerdNode: every registry of the agent and no other, one that is wrong by itself."""
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,22 @@ def test_every_release_reads_it_and_is_left_as_it_was(
     hosts = tomllib.loads((folder / "certs.d" / "docker.io" / "hosts.toml").read_text())
     assert list(hosts["host"]) == [URL]
     assert {it.subject for it in node.remove()} == {"docker.io", "quay.io"}
+    assert tree(folder) == before
+
+
+def test_what_shows_the_agent_that_the_runtime_asks_is_in_a_file_that_others_cannot_read(
+    folder: Path,
+) -> None:
+    before = tree(folder)
+    node = ContainerdNode(folder)
+    mine = replace(HUB, headers=(("X-Shoal-Node", "secret"),))
+    assert _wrong(node.apply([mine, QUAY], front_url=URL, release=None)) == {}
+    path = folder / "certs.d" / "docker.io" / "hosts.toml"
+    assert tomllib.loads(path.read_text())["host"][URL]["header"] == {"X-Shoal-Node": "secret"}
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert "secret" not in (folder / "certs.d" / "quay.io" / "hosts.toml").read_text()
+    assert "secret" not in repr(mine)
+    node.remove()
     assert tree(folder) == before
 
 

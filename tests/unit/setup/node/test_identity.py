@@ -166,3 +166,25 @@ def test_a_loop_renews_in_time_and_tries_again_later_where_it_cannot(
     signing.now += timedelta(seconds=2)
     renewing.look()
     assert signing.signed == 2
+
+
+def test_a_revoked_certificate_is_replaced_under_a_new_key(
+    signing: Signing, identity: Identity
+) -> None:
+    identity.revoked = signing.folder / "revoked.crl"
+    identity.renew()
+    assert identity.is_good  # there is no such file yet
+    key = (identity.folder / "tls.key").read_bytes()
+    held = x509.load_pem_x509_certificate((identity.folder / "tls.crt").read_bytes())
+    revoked = signing.authority.revocation_list({held.serial_number: signing.now}, now=signing.now)
+    identity.revoked.write_bytes(revoked.pem)
+    assert identity.is_due
+    assert not identity.is_good
+    signing.error = ControllerError("away")
+    with pytest.raises(ControllerError):
+        identity.renew()
+    assert (identity.folder / "tls.key").read_bytes() == key
+    signing.error = None
+    identity.renew()
+    assert identity.is_good
+    assert (identity.folder / "tls.key").read_bytes() != key

@@ -120,3 +120,18 @@ def test_a_place_that_is_none_is_refused(changed: dict[str, str], message: str) 
 def test_a_variable_that_is_missing_is_named() -> None:
     with pytest.raises(SettingsError, match="SHOAL_SETUP_NODE is not set"):
         variable("NODE", {})
+
+
+def test_the_runtime_shows_itself_where_registries_are_asked_by_the_nodes_own_access(
+    tmp_path: Path,
+) -> None:
+    settings, value = tmp_path / "agent.yaml", tmp_path / "node.header"
+    settings.write_text("registries: [{name: a.example.com, access: node}, {name: b.example.com}]")
+    told = read_agent(settings, node_header=("X-Shoal-Node", value))
+    assert [one.headers for one in told.names] == [(), ()]  # the agent has not written it yet
+    value.write_text("secret\n")
+    told = read_agent(settings, node_header=("X-Shoal-Node", value))
+    assert [one.headers for one in told.names] == [(("X-Shoal-Node", "secret"),), ()]
+    value.write_bytes(b"\xff")
+    with pytest.raises(SettingsError, match=r"node\.header, which the agent has written"):
+        read_agent(settings, node_header=("X-Shoal-Node", value))
