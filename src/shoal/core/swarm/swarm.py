@@ -25,6 +25,7 @@ from shoal.core.swarm.leases import Leases
 from shoal.core.swarm.neighbours import Neighbours
 from shoal.core.swarm.patience import Patience
 from shoal.core.swarm.policy import DEFAULT, Policy
+from shoal.core.swarm.referrals import Referrals
 from shoal.core.swarm.rejections import Rejections
 from shoal.core.swarm.requests import Requests
 from shoal.core.swarm.site import Site
@@ -57,6 +58,7 @@ class Swarm:
         self.patience = Patience(self.site, self.leases)
         self.rejections = Rejections()
         self.neighbours = Neighbours(self.site, self.exchanges, self.holds, self.uploads)
+        self.referrals = Referrals(self.site, self.exchanges, self.holds, rng)
         self.arrivals = Arrivals(
             self.site,
             self.exchanges,
@@ -99,12 +101,8 @@ class Swarm:
             say.Introduce: self.neighbours.introduced,
             say.LeaseGranted: self._lease_granted,
             say.LeaseNone: self._lease_none,
-            say.Announce: lambda peer, m: self.site.tell(
-                self.tracker.announced(peer, m, now_s=self.site.now_s)
-            ),
-            say.LeaseWanted: lambda peer, m: self.site.tell(
-                self.tracker.lease_wanted(peer, m, now_s=self.site.now_s)
-            ),
+            say.Announce: self._announced,
+            say.LeaseWanted: self._lease_wanted,
             say.Suspects: lambda peer, m: self.site.tell(
                 self.tracker.told_suspects(peer, m, now_s=self.site.now_s)
             ),
@@ -209,7 +207,21 @@ class Swarm:
         self.rejections.left(peer, message.tag)
         self.neighbours.left(peer, message)
 
+    def _announced(self, peer: PeerId, message: say.Announce) -> None:
+        tag = message.spec.tag
+        if self.referrals.applies(peer, tag):
+            self.tracker.tables.pop(tag, None)  # from before this node took part itself
+            self.referrals.introduce(peer, tag, message.peers_sought)
+        else:
+            self.site.tell(self.tracker.announced(peer, message, now_s=self.site.now_s))
+
     # --- leases -----------------------------------------------------------------------------
+
+    def _lease_wanted(self, peer: PeerId, message: say.LeaseWanted) -> None:
+        if self.referrals.applies(peer, message.tag):
+            self.site.send(peer, say.LeaseNone(message.tag))
+        else:
+            self.site.tell(self.tracker.lease_wanted(peer, message, now_s=self.site.now_s))
 
     def _lease_granted(self, peer: PeerId, message: say.LeaseGranted) -> None:
         hands = sum(self.leases.moving(exchange) for exchange in self.exchanges.values())

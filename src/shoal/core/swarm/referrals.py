@@ -1,0 +1,53 @@
+"""What a node does that is asked to track a blob which, as it sees it, another member tracks.
+
+Whoever asks sees other members: it does not know the tracker, or cannot reach it. Were it tracked
+here as well, every piece would be leased, and fetched from the registry, a second time.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shoal.core.blob import BlobTag
+from shoal.core.peer import PeerId
+from shoal.core.swarm.exchange import Exchange
+from shoal.core.swarm.holds import Holds
+from shoal.core.swarm.site import Site
+from shoal.core.wire import messages as say
+
+if TYPE_CHECKING:
+    from random import Random
+
+
+@dataclass(slots=True)
+class Referrals:
+    """Leads whoever asks into the swarm that this node is in, instead of into one of its own.
+
+    There is no circle of referrals: a tracker always comes before who is led by it in the order of
+    the blob, which is the same for all.
+    """
+
+    site: Site
+    exchanges: dict[BlobTag, Exchange]
+    holds: Holds
+    rng: "Random"
+
+    def applies(self, peer: PeerId, tag: BlobTag) -> bool:
+        """Whether a member, not `peer`, tracks the blob for this node, and not in vain."""
+        exchange = self.exchanges.get(tag)
+        if exchange is None or not exchange.wanted:
+            told = self.holds.told.get(tag)
+            return told not in (None, peer, self.site.me) and self.site.reachable(told)
+        tracker, now_s = exchange.tracker, self.site.now_s
+        return (
+            tracker not in (None, peer, self.site.me)
+            and self.site.reachable(tracker)
+            and not (exchange.denied or exchange.alone)
+            and now_s - exchange.progress_s <= self.site.policy.lease_patience_s
+        )
+
+    def introduce(self, peer: PeerId, tag: BlobTag, sought: int) -> None:
+        """Name this node and some of its neighbours to `peer`, which seeks so many."""
+        exchange = self.exchanges.get(tag)
+        others = [p for p in exchange.neighbours if p != peer] if exchange is not None else []
+        some = self.rng.sample(others, max(0, min(sought - 1, len(others))))
+        self.site.send(peer, say.Introduce(tag, (self.site.me, *some) if sought else ()))
