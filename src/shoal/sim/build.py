@@ -16,7 +16,7 @@ from shoal.sim.node import Node, Place
 from shoal.sim.registry import RegistryModel
 from shoal.sim.scenario import Deaths, Nodes, Older, Scenario, Site
 from shoal.sim.wire import SEGMENT_BYTES
-from shoal.sim.world import World, set_members
+from shoal.sim.world import World
 
 WARM_UP_S = 3.0  # agents run for so long before the first client pulls: small sites are connected
 # Source: Mathis et al., "The macroscopic behavior of the TCP congestion avoidance algorithm",
@@ -49,7 +49,15 @@ def build(scenario: Scenario) -> World:
     begins: list[tuple[Node, float]] = []
     for group in scenario.nodes:
         begins += _add_group(world, scenario, group, places[group.site], policy, specs, rng)
-    set_members(world.nodes.values(), places.values())
+    _set_members(world, scenario, places)
+    for group in scenario.nodes:
+        _set_views(world, group, rng)
+    for site in scenario.sites:
+        if site.cut_at is not None:
+            cut_s = WARM_UP_S + site.cut_at
+            world.clock.at(cut_s, world.cut, places[site.name])
+            if site.back_after is not None:
+                world.clock.at(cut_s + site.back_after, world.rejoin, places[site.name])
     for node in world.nodes.values():
         world.boot(node, rng.random() * 0.1)
         for layer in node.client.layers:
@@ -67,6 +75,31 @@ def _place(site: Site) -> Place:
         capped = SEGMENT_BYTES * _MATHIS / (max(site.round_trip, 1e-4) * math.sqrt(site.loss))
     uplink = Link(site.uplink) if site.uplink else None
     return Place(site.name, uplink, site.round_trip / 2, site.loss, capped)
+
+
+def _set_members(world: World, scenario: Scenario, places: dict[str, Place]) -> None:
+    """Let every site know who is in it."""
+    found: dict[str, set[PeerId]] = {name: set() for name in places}
+    for node in world.nodes.values():
+        found[node.place.name].add(node.name)
+    for name, place in places.items():
+        place.members = frozenset(found[name])
+    for site in scenario.sites:
+        if site.apart_from:
+            both = frozenset(found[site.name] | found[site.apart_from])
+            places[site.name].members = places[site.apart_from].members = both
+
+
+def _set_views(world: World, group: Nodes, rng: Random) -> None:
+    if group.view is None:
+        return
+    nodes = [node for node in world.nodes.values() if node.group == group.name]
+    for node in rng.sample(nodes, round(group.view.share * group.count)):
+        others = sorted(node.place.members - {node.name})
+        known = rng.sample(others, round((1 - group.view.lacks) * len(others)))
+        node.view = frozenset({node.name, *known})
+        if group.view.until is not None:
+            world.clock.at(WARM_UP_S + group.view.until, world.see_all, node)
 
 
 def _layer_spec(number: int, size_bytes: int) -> BlobSpec:

@@ -21,6 +21,8 @@ class Place:
     loss: float = 0.0
     flow_bytes_per_s: float = 0.0  # what loss leaves of one connection; 0 for all
     members: frozenset[PeerId] = frozenset()
+    cut: bool = False  # it has no way to the registry
+    shared: float | None = None  # of what it had when it was cut off, what each node has at least
 
 
 @dataclass(slots=True)
@@ -47,6 +49,7 @@ class Node:
     full: bool = False
     healthy: bool = True
     pulls: bool = True
+    view: frozenset[PeerId] | None = None  # the members that it knows, where these are not all
     tick_due_s: float = -1.0
     dies_at_bytes: float | None = None
     back_after_s: float | None = None

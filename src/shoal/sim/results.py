@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
+from shoal.core.blob import piece_length_for
 from shoal.sim.node import Node
 from shoal.sim.registry import BIN_S
 from shoal.sim.scenario import Scenario
-from shoal.sim.wire import goodput
+from shoal.sim.wire import ACK_SHARE, PIECE_FACTOR, goodput
 from shoal.sim.world import World
 
 PERCENTILES = (0.5, 0.95, 0.99, 0.999, 1.0)
@@ -28,6 +29,8 @@ class Times:
     last_s: float
     arrived_p99_s: float
     """The last byte's arrival: what is left is the hashing of the whole."""
+    floor_s: float | None = None
+    """What no system of whole pieces passes, where that is known; see `floor_s`."""
 
     def times_ideal(self, seconds: float) -> float:
         """Return `seconds` as a multiple of the ideal."""
@@ -56,6 +59,9 @@ class Results:
     """The most in one second."""
     uploaded_most: float
     """The most that one node uploaded, over the image's size."""
+    shared_least: float | None
+    """Of what a site had that was cut off from the registry, what each of its nodes had when it was
+    no longer, or at the end."""
     wasted: float
     """Bytes that arrived and were not needed, over all that arrived."""
     messages_mean: float
@@ -101,6 +107,34 @@ def ideal_s(scenario: Scenario, group_rate: float, *, missing_bytes: float) -> f
     return max(bounds)
 
 
+def floor_s(scenario: Scenario) -> float | None:
+    """Return the least time of the last node in any system that passes on whole pieces only.
+
+    Each uplink has to send one image for one node less than there are, and acknowledgements beside
+    it; and in the time of one piece those that have something at most double, beside the pieces
+    that the registry sends meanwhile, so that in the beginning most uplinks have nothing to send.
+    For one group of like nodes in one site without an uplink; None for others.
+    """
+    if len(scenario.nodes) > 1 or any(site.uplink for site in scenario.sites):
+        return None
+    (group,) = scenario.nodes
+    if group.up or group.older or group.dies or group.full or group.stagger:
+        return None
+    pieces = [piece_length_for(size) for size in scenario.layers if size]
+    whole = [min(*both) for both in zip(pieces, filter(None, scenario.layers), strict=True)]
+    if not whole:
+        return 0.0
+    piece_s = min(whole) * PIECE_FACTOR / group.rate
+    sent_bytes = scenario.image_bytes * (PIECE_FACTOR + ACK_SHARE) * (group.count - 1) / group.count
+    fed = max(1.0, scenario.registry.rate / group.rate)  # pieces from the registry in `piece_s`
+    have, idle = 0.0, 0.0
+    while have < group.count:
+        idle += 1 - have / group.count
+        have = 2 * have + fed
+    sending_s = sent_bytes / group.rate + idle * piece_s
+    return max(ideal_s(scenario, group.rate, missing_bytes=scenario.image_bytes), sending_s)
+
+
 def summarise(scenario: Scenario, world: World, *, began_s: float) -> Results:
     """Return the results of a world that has run."""
     pulling = [node for node in world.nodes.values() if node.pulls]
@@ -128,7 +162,7 @@ def summarise(scenario: Scenario, world: World, *, began_s: float) -> Results:
         seed=scenario.seed,
         nodes=len(world.nodes),
         image_bytes=scenario.image_bytes,
-        whole=_times(scenario, "healthy", healthy),
+        whole=replace(_times(scenario, "healthy", healthy), floor_s=floor_s(scenario)),
         groups=groups,
         alive_unfinished=sum(n.alive and n.client.finished_s is None for n in pulling),
         gave_up=sum(bool(node.gave_up) for node in everyone),
@@ -138,6 +172,7 @@ def summarise(scenario: Scenario, world: World, *, began_s: float) -> Results:
         registry_refused=registry.refused,
         registry_peak_bytes_per_s=float(peak),
         uploaded_most=max((n.uploaded_bytes for n in everyone), default=0) / image,
+        shared_least=_shared(world, pulling),
         wasted=sum(n.wasted_bytes for n in everyone) / max(1, arrived),
         messages_mean=sum(n.messages_in for n in everyone) / max(1, len(everyone)),
         messages_most=max((n.messages_in for n in everyone), default=0),
@@ -149,6 +184,12 @@ def summarise(scenario: Scenario, world: World, *, began_s: float) -> Results:
         completions_s=finished,
         registry_bins=bins[first:],
     )
+
+
+def _shared(world: World, pulling: list[Node]) -> float | None:
+    places = {node.place.name: node.place for node in pulling}.values()
+    shared = [world.shared(place) if place.cut else place.shared for place in places]
+    return min((each for each in shared if each is not None), default=None)
 
 
 def _times(scenario: Scenario, name: str, nodes: list[Node]) -> Times:

@@ -72,6 +72,12 @@ class Site(_Part):
     """Between two of its nodes."""
     loss: Share = 0.0
     """Packets lost between two of its nodes; bounds each connection and delays messages."""
+    apart_from: Name | None = None
+    """A site that it fell apart from: both take all nodes for members, and reach their own only."""
+    cut_at: Duration | None = None
+    """When it loses its way to the registry, from the beginning of the first pull."""
+    back_after: Duration | None = None
+    """How long after that it has it again; never if not set."""
 
 
 class Older(_Part):
@@ -94,6 +100,17 @@ class Deaths(_Part):
     """How long until its peers notice: 4 s where it falls silent, 0 where its kernel says so."""
     back_after: Duration | None = None
     """When it starts again with what it had; never if not set."""
+
+
+class View(_Part):
+    """Nodes that know other members of their site than the rest do."""
+
+    share: Share
+    """Which part of the group."""
+    lacks: Share = 0.5
+    """How many of the others each of them does not know, at random."""
+    until: Duration | None = None
+    """When they know all, from the beginning of the first pull; never if not set."""
 
 
 class Nodes(_Part):
@@ -119,6 +136,8 @@ class Nodes(_Part):
     """Layers that some have from an older tag."""
     dies: Deaths | None = None
     """Which of them die."""
+    view: View | None = None
+    """Which of them know only some members of their site."""
     full: bool = False
     """Whether their disks are full: they pull from the registry and keep nothing."""
     idle: bool = False
@@ -180,6 +199,13 @@ class Scenario(_Part):
         sites = [site.name for site in self.sites]
         if len(set(sites)) != len(sites):
             raise ValueError(f"two sites have the same name: {sites}")
+        for site in self.sites:
+            if site.apart_from and site.apart_from not in sites:
+                raise ValueError(
+                    f"site {site.name} is apart from {site.apart_from}; there is {sites}"
+                )
+            if site.back_after is not None and site.cut_at is None:
+                raise ValueError(f"site {site.name} comes back and is never cut off")
         names = [group.name for group in self.nodes]
         if len(set(names)) != len(names):
             raise ValueError(f"two groups of nodes have the same name: {names}")

@@ -4,7 +4,8 @@ As `shoal.agent.node` does on a node, but in virtual time: the two share the swa
 that it decides, and differ in what carries bytes and messages.
 """
 
-from collections.abc import Iterable
+import functools
+import operator
 from random import Random
 from typing import Any
 
@@ -32,6 +33,9 @@ FROM_PEER, ON_LEASE, DIRECT = range(3)  # kinds of flows; DIRECT passes the swar
 DIAL_FAILS_S = 2.0  # as the agent: until a dial to a dead node fails
 # A message on a busy link waits for the block that is being sent: 128 KiB, as on a connection.
 QUEUED_BYTES = 128 * 1024
+# As the agent's registry client: until a connection could not be made, or stopped bringing bytes.
+REGISTRY_CONNECT_S, REGISTRY_SILENT_S = 3.0, 10.0
+PULLED_AGAIN_S = 10.0  # as the kubelet: the first pause after a pull that failed
 LOST_MESSAGE_S = 0.2  # RFC 6298 says 1 s; Linux waits 200 ms at least before it sends again
 BLOCK_LEAST_BYTES, BLOCK_MOST_BYTES = 128 * 1024, 1024 * 1024
 
@@ -75,8 +79,9 @@ class World:
 
     def boot(self, node: Node, first_tick_s: float) -> None:
         """Let a node's agent start: it learns its site's members, and ticks from then on."""
-        self.tell(node, on.MembersChanged(node.place.members))
-        node.swarm.site.members = node.place.members  # one set for all, instead of one for each
+        members = node.place.members if node.view is None else node.view
+        self.tell(node, on.MembersChanged(members))
+        node.swarm.site.members = members  # one set for all, instead of one for each
         self._tick_at(node, first_tick_s)
 
     def begin(self, node: Node, _: object = None) -> None:
@@ -92,6 +97,33 @@ class World:
                 self.tell(node, on.BlobWanted(layer.spec, layer.held))
         self._tick_in_time(node)
         self._read_on(node)
+
+    def see_all(self, node: Node, _: object = None) -> None:
+        """A node that knew only some members of its site knows all from now on."""
+        node.view = None
+        if node.alive:
+            self.tell(node, on.MembersChanged(node.place.members))
+
+    def cut(self, place: Place, _: object = None) -> None:
+        """A site loses its way to the registry: what is under way stops, and nothing begins."""
+        place.cut = True
+        for flow in self._fetches.values():
+            flow.stopped |= flow.receiver.place is place  # type: ignore[attr-defined]
+
+    def rejoin(self, place: Place, _: object = None) -> None:
+        """It has it again."""
+        place.cut = False
+        place.shared = self.shared(place)
+
+    def shared(self, place: Place) -> float:
+        """Return which part of all that is in the site each of its nodes has at least."""
+        nodes = [n for n in self.nodes.values() if n.place is place and n.alive and n.pulls]
+        least = 1.0
+        for number in range(len(nodes[0].client.layers)):
+            held = [node.client.layers[number].held for node in nodes]
+            union = functools.reduce(operator.or_, held).bit_count()
+            least = min([least, *(each.bit_count() / union for each in held if union)])
+        return least
 
     def kill(self, node: Node) -> None:
         """A node is gone; those connected to it notice after a while."""
@@ -232,7 +264,7 @@ class World:
     def _connect(self, node: Node, other: Node) -> None:
         if not node.alive:
             return
-        if not other.alive:
+        if not other.alive or other.place is not node.place:
             self.clock.at(
                 self.clock.now_s + DIAL_FAILS_S, self._tell_later, node, on.PeerLost(other.name)
             )
@@ -330,7 +362,9 @@ class World:
 
     def _asked_registry(self, flow: Flow, _: object) -> None:
         registry, node, now_s = self.registry, flow.receiver, self.clock.now_s
-        if registry.admit(now_s):
+        if node.place.cut:  # type: ignore[attr-defined]
+            self._registry_lost(flow, after_s=REGISTRY_CONNECT_S)
+        elif registry.admit(now_s):
             registry.link.debt_bytes += REGISTRY_ANSWER_BYTES
             self.clock.at(now_s + registry.first_byte_s, self.network.start, flow)
         elif flow.kind == DIRECT:
@@ -347,7 +381,17 @@ class World:
         if not node.alive:
             return
         self.tell(node, on.BlobDropped(tag))
-        self._pass_by(node, node.client.by_tag[tag])
+        layer = node.client.by_tag[tag]
+        if node.place.cut:  # there is no way for the client either: its pull fails
+            self.clock.at(self.clock.now_s + PULLED_AGAIN_S, self._pull_again, node, layer)
+        else:
+            self._pass_by(node, layer)
+
+    def _pull_again(self, node: Node, layer: Layer) -> None:
+        if node.alive and not layer.whole:
+            self.tell(node, on.BlobWanted(layer.spec, layer.held))
+            self.tell(node, on.ReaderMoved(layer.spec.tag, layer.reach))
+            self._tick_in_time(node)
 
     def _pass_by(self, node: Node, layer: Layer) -> None:
         count = layer.spec.pieces - layer.reach
@@ -454,8 +498,17 @@ class World:
             del node.incoming[tag, flow.piece]
             spoiled = on.PieceSpoiled(tag, flow.piece, REGISTRY)
             self.clock.at(self.clock.now_s, self._tell_later, node, spoiled)
+        if node.place.cut:
+            self._registry_lost(flow, after_s=REGISTRY_SILENT_S)
+            return
         over = on.RegistryEnded(tag, flow.first, None)
         self.clock.at(self.clock.now_s, self._tell_later, node, over)
+
+    def _registry_lost(self, flow: Flow, *, after_s: float) -> None:
+        node: Any = flow.receiver
+        self._fetches.pop((node.name, flow.spec.tag, flow.first), None)
+        failed = on.RegistryEnded(flow.spec.tag, flow.first, on.RegistryFault.FAILED)
+        self.clock.at(self.clock.now_s + after_s, self._tell_later, node, failed)
 
     # --- the store and the client -------------------------------------------------------------
 
@@ -497,12 +550,3 @@ class World:
         if node.client.done and node.client.finished_s is None:
             node.client.finished_s = self.clock.now_s
             self._count_down()
-
-
-def set_members(nodes: Iterable[Node], places: Iterable[Place]) -> None:
-    """Let every site know who is in it."""
-    found: dict[str, list[PeerId]] = {}
-    for node in nodes:
-        found.setdefault(node.place.name, []).append(node.name)
-    for place in places:
-        place.members = frozenset(found.get(place.name, ()))

@@ -16,6 +16,7 @@ from shoal.sim.scenario import (
     Registry,
     Scenario,
     Site,
+    View,
     load,
     read,
     shipped,
@@ -58,6 +59,8 @@ def test_every_scenario_that_is_shipped_is_right_and_says_why_it_is_there(name: 
             "two groups of nodes have the same name",
         ),
         ("sites: [{name: a}, {name: a}]", "two sites have the same name"),
+        ("sites: [{name: site, apart_from: mars}]", "site is apart from mars"),
+        ("sites: [{name: site, back_after: 3s}]", "comes back and is never cut off"),
         (
             "nodes: [{count: 1, rate: 1Mbit/s, older: {layers: [3]}}]",
             "has layer 3 of an older tag, and the image has 3",
@@ -90,7 +93,7 @@ def test_the_policy_is_the_agents_but_for_what_is_changed() -> None:
     assert (changed.neighbours, type(changed.neighbours), changed.stall_s) == (8, int, 2.0)
 
 
-@pytest.mark.parametrize("model", [Scenario, Registry, Site, Nodes, Older, Deaths, Layer])
+@pytest.mark.parametrize("model", [Scenario, Registry, Site, Nodes, Older, Deaths, View, Layer])
 def test_the_page_of_documentation_has_every_key_with_its_meaning(model: type[BaseModel]) -> None:
     page = PAGE.read_text(encoding="utf-8")
     for name, field in model.model_fields.items():
@@ -102,7 +105,7 @@ def test_the_page_of_documentation_has_every_key_with_its_meaning(model: type[Ba
 def test_the_page_describes_no_key_that_is_gone() -> None:
     known = {
         name
-        for model in (Scenario, Registry, Site, Nodes, Older, Deaths, Layer)
+        for model in (Scenario, Registry, Site, Nodes, Older, Deaths, View, Layer)
         for name in model.model_fields
     }
     described = set(re.findall(r"^\| `([a-z0-9_]+)` \|", PAGE.read_text("utf-8"), re.MULTILINE))

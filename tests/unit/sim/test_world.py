@@ -129,3 +129,32 @@ def test_a_stop_order_ends_a_fetch_from_the_registry() -> None:
         world._fetches[node.name, exchange.spec.tag, first].stopped = True
     world.clock.run(until_s=WARM_UP_S + 100.0)
     assert node.client.finished_s is not None
+
+
+def test_a_site_that_fell_apart_takes_one_copy_for_each_part() -> None:
+    sites = [{"name": "here"}, {"name": "there", "apart_from": "here"}]
+    world, results = ran(scenario(sites=sites, nodes=nodes({"site": "here"}, {"site": "there"})))
+    for node in world.nodes.values():
+        assert len(node.place.members) == 6
+        assert all(world.nodes[peer].place is node.place for peer in node.swarm.site.links)
+    assert results.whole.finished == 6
+    assert results.copies < 1.05
+
+
+def test_a_site_without_its_uplink_shares_what_it_has_and_ends_when_it_is_back() -> None:
+    cut = {"name": "site", "uplink": "20Mbit/s", "cut_at": "3s"}
+    world, results = ran(scenario(sites=[cut], until=12))
+    assert results.whole.finished == 0
+    assert results.shared_least == 1.0
+    assert 2e6 < world.registry.sent_bytes < 12e6
+    _, results = ran(scenario(sites=[cut | {"back_after": "30s"}]))
+    assert (results.whole.finished, results.shared_least) == (6, 1.0)
+
+
+def test_nodes_that_know_other_members_than_the_rest_do_not_take_further_copies() -> None:
+    view = {"share": 0.2, "lacks": 0.5, "until": "20s"}
+    several = [{"count": 20, "rate": "100Mbit/s", "view": view}]
+    world, results = ran(scenario(nodes=several, image=[{"size": "60MB"}]))
+    assert results.whole.finished == 20
+    assert results.copies < 1.05
+    assert all(node.view is None or len(node.view) < 20 for node in world.nodes.values())
