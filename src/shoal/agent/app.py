@@ -52,6 +52,7 @@ from shoal.agent.settings import AgentSettings, RegistrySettings
 from shoal.agent.tasks import Tasks
 from shoal.agent.traced_swarm import traced_swarm
 from shoal.agent.transfers import TransferManager
+from shoal.agent.trimming import Trimmer
 from shoal.agent.workers import Workers
 from shoal.core.endpoint import Endpoint
 from shoal.core.errors import SettingsError
@@ -222,6 +223,13 @@ class Agent:
                 self.tasks.start(watch.run(), name="certificates")
             self.tasks.start(self._members_in_time(), name="membership patience")
             self.tasks.start(_every(SWEEP_INTERVAL_S, transfers.sweep), name="sweep")
+            trimmer = Trimmer(
+                workers,
+                clock_s=asyncio.get_running_loop().time,
+                is_busy=lambda: bool(node.transfers),
+                drop_spare=node.drop_spare,
+            )
+            self.tasks.start(_every(SWEEP_INTERVAL_S, trimmer.look), name="trim")
             forgetting = _every(FORGET_INTERVAL_S, node.forget_evicted)
             self.tasks.start(forgetting, name="evicted blobs")
             keeper = MemoryKeeper(settings.store.path / "access.json", self.memory, workers=workers)

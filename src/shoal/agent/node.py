@@ -477,6 +477,10 @@ class Node:
                 transfer.sources.moving_bytes += moved
             self.tell(on.PieceProgressed(block.tag, block.piece, peer))
 
+    def drop_spare(self) -> None:
+        """Drop the buffers that are kept for the next blob."""
+        self._segments.drop_spare()
+
     def _room_again(self) -> None:
         asyncio.get_running_loop().call_soon(self.network.resume_reading)
 

@@ -52,6 +52,10 @@ class Segments:
             self._sought = False
             self.on_free()
 
+    def drop_spare(self) -> None:
+        """Keep none for reuse but those that are in use."""
+        self.free.clear()
+
     def limit(self, most: int) -> None:
         """Have so many buffers from now on; those in use stay so."""
         self.most = most
