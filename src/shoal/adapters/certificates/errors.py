@@ -1,6 +1,6 @@
 """The error of this package, and what the library raises for bytes that it cannot read."""
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.x509 import (
     AttributeNotFound,
     DuplicateExtension,
@@ -10,13 +10,15 @@ from cryptography.x509 import (
 
 from shoal.core.errors import BadInput
 
-# Found by changing every byte of a certificate: the library parses parts of it when first asked.
+# Found by changing every byte of a certificate: the library parses parts of it when first asked. An
+# InternalError is what it makes of a key whose length is another curve's.
 UNREADABLE = (
     ValueError,
     TypeError,
     UnsupportedAlgorithm,
     AttributeNotFound,
     DuplicateExtension,
+    InternalError,
     InvalidVersion,
     UnsupportedGeneralNameType,
 )

@@ -4,7 +4,7 @@ Ed25519 is what Shoal makes: keys and signatures of one length, and nothing to g
 numbers. ECDSA on P-256 is taken too, for authorities and keys that others made.
 """
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import (
     ECDSA,
     SECP256R1,
@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from shoal.adapters.certificates.errors import CertificateError
+from shoal.adapters.certificates.errors import UNREADABLE, CertificateError
 
 PrivateKey = Ed25519PrivateKey | EllipticCurvePrivateKey
 PublicKey = Ed25519PublicKey | EllipticCurvePublicKey
@@ -56,7 +56,7 @@ def read_key(pem: bytes, *, name: str) -> PrivateKey:
             f"{name}: the key is encrypted, and nobody is there to type its password: store it "
             f"unencrypted, readable by its owner only"
         ) from None
-    except (ValueError, UnsupportedAlgorithm):
+    except UNREADABLE:
         raise CertificateError(f"{name}: expected a private key in PEM") from None
     if isinstance(key, Ed25519PrivateKey):
         return key

@@ -6,7 +6,6 @@ error instead.
 """
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -153,7 +152,7 @@ def _credentials(entry: object, key: str, source: str) -> Credentials | None:
     if texts["auth"]:
         try:
             pair = base64.b64decode(texts["auth"], validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # not base64, not even ASCII, or not UTF-8 inside
             raise SettingsError(f"auth of {where} is not base64 of user:password") from None
         username, colon, password = pair.partition(":")
         if not colon:
