@@ -54,8 +54,8 @@ class AnonymousPeaks:
             for pid, peak in self.peak_bytes.items():
                 try:
                     self.peak_bytes[pid] = max(peak, anonymous_bytes(pid))
-                except OSError:
-                    continue  # it has ended; whoever waits for it will notice
+                except (OSError, BedError):
+                    continue  # it has ended, waited for or not; whoever waits will notice
             self.samples += 1
 
     def __enter__(self) -> "AnonymousPeaks":

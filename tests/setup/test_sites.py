@@ -45,7 +45,7 @@ class Agent:
 
     def knows(self, *hosts: str) -> bool:
         """Whether these, and no others, are members."""
-        return self.members == {PeerId(f"{host}:65002") for host in hosts}
+        return self.members == frozenset(PeerId(f"{host}:65002") for host in hosts)
 
 
 async def test_a_node_of_one_pool_of_several_is_known_within_three_seconds_of_its_endpoint(
