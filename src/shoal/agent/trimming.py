@@ -11,7 +11,7 @@ from collections.abc import Callable
 from shoal.agent.workers import Workers
 
 # Between two times: what is given back costs a page fault for each 4 KiB when it is needed again.
-EVERY_S = 5.0
+EVERY_S = 2.0
 
 
 def _malloc_trim() -> Callable[[int], int] | None:

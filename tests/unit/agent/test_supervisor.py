@@ -381,3 +381,11 @@ def test_stray_children_are_reaped_too() -> None:
     stray = os.posix_spawn(sys.executable, [sys.executable, "-c", ""], os.environ)
     kept = Supervisor([sys.executable], environment=os.environ)
     _eventually(lambda: kept._reap(0) is None and not _is_alive(stray))
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, "2"), ({"MALLOC_ARENA_MAX": "7"}, "7")])
+def test_the_agents_threads_share_two_arenas_unless_the_environment_says_otherwise(
+    given: dict[str, str], expected: str
+) -> None:
+    code = f"import os, sys; sys.exit(0 if os.environ['MALLOC_ARENA_MAX'] == {expected!r} else 2)"
+    assert Supervisor([sys.executable, "-c", code], environment=given).run() == 0
