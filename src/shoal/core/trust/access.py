@@ -21,10 +21,10 @@ from shoal.core.trust.credentials import Fingerprint
 from shoal.core.trust.refusals import Refusals
 
 # A node runs 110 pods at most by the kubelet's default, whose images have ten to sixty digests
-# each; this holds all of them, at 400 bytes an entry, in 3 MiB.
-MAX_ENTRIES = 8_192
+# each: this holds them, at 400 bytes an entry, in 1.6 MiB, and is written down whole.
+MAX_ENTRIES = 4_096
 # A manifest of 4 MiB can list some twenty thousand digests; no real one lists over a few hundred.
-MAX_ENTRIES_PER_HOLDER = 4_096
+MAX_ENTRIES_PER_HOLDER = 2_048
 
 
 class Standing(Enum):
