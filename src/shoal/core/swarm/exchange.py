@@ -21,6 +21,8 @@ class Neighbour:
     """A peer that this node exchanges pieces of the blob with."""
 
     held: int = 0
+    met_s: float = 0.0  # when it became one
+    had: int = 0  # pieces that it held then
     asked: set[int] = field(default_factory=set)  # pieces asked of it, not yet answered
     busy_until_s: float = 0.0
     heard_s: float = 0.0  # when bytes last came, or the first of `asked` was asked
@@ -147,11 +149,11 @@ class Exchange:
         last = self.reader_piece + max(window_pieces, window_bytes // self.spec.piece_bytes)
         return bitmap.full(min(self.spec.pieces, last))
 
-    def meet(self, peer: PeerId, held: int) -> Neighbour:
+    def meet(self, peer: PeerId, held: int, now_s: float = 0.0) -> Neighbour:
         """Begin, or renew, the exchange with `peer`, which holds `held`."""
         neighbour = self.neighbours.get(peer)
         if neighbour is None:
-            neighbour = self.neighbours[peer] = Neighbour()
+            neighbour = self.neighbours[peer] = Neighbour(met_s=now_s, had=held.bit_count())
         self.learn(peer, held)
         return neighbour
 

@@ -13,6 +13,8 @@ from shoal.core.swarm.site import Site
 from shoal.core.swarm.uploads import Uploads
 from shoal.core.wire import messages as say
 
+LEAST_S = 0.01  # the shortest time over which a pace is taken
+
 
 @dataclass(slots=True)
 class Neighbours:
@@ -67,7 +69,8 @@ class Neighbours:
             self.site.send(peer, say.Leave(tag))
             return
         # Who is doubted is served, but what it says to have is as if it were not there.
-        exchange.meet(peer, 0 if peer in exchange.doubted else message.held)
+        held = 0 if peer in exchange.doubted else message.held
+        exchange.meet(peer, held, self.site.now_s)
         told = exchange.joined.get(peer)
         if told is None:
             self.join(exchange, peer)
@@ -113,7 +116,7 @@ class Neighbours:
         ):
             self.site.send(peer, say.Busy(message.tag, message.piece))
             return
-        refused = self.uploads.ask(peer, message.tag, message.piece, self._held_bytes)
+        refused = self.uploads.ask(peer, message.tag, message.piece, self._pace)
         if refused is not None:
             to, tag, piece = refused
             self.site.send(to, say.Busy(tag, piece))
@@ -149,14 +152,20 @@ class Neighbours:
 
     def serve(self) -> None:
         """Send what was asked for, as far as slots are free."""
-        while (upload := self.uploads.next(self._held_bytes)) is not None:
+        while (upload := self.uploads.next(self._pace)) is not None:
             self.site.out.append(do.SendPiece(*upload))
 
-    def _held_bytes(self, peer: PeerId) -> int:
-        """How much `peer` has of the blobs that it and this node exchange."""
-        held = 0
+    def _pace(self, peer: PeerId) -> float:
+        """How fast `peer` has gained of what it and this node exchange since they met, in bytes/s.
+
+        Not how much it has: who begins when others have nearly all would be served before them, and
+        those who began first would wait for the end for as long as others come.
+        """
+        gained, met_s, now_s = 0, self.site.now_s, self.site.now_s
         for exchange in self.exchanges.values():
             neighbour = exchange.neighbours.get(peer)
             if neighbour is not None:
-                held += neighbour.held.bit_count() * exchange.spec.piece_bytes
-        return held
+                pieces = neighbour.held.bit_count() - neighbour.had
+                gained += pieces * exchange.spec.piece_bytes
+                met_s = min(met_s, neighbour.met_s)
+        return gained / max(now_s - met_s, LEAST_S)

@@ -64,6 +64,10 @@ class Policy:
     lease_bytes_most: int = 16 * 1024 * 1024
     """The longest run of adjacent pieces in one lease (and one Range request)."""
 
+    lease_least_s: float = 0.1
+    """Leases of a blob that are over sooner are made twice as long: where the registry is far or
+    fast, its link would idle between short ones (docs/design/0006)."""
+
     lease_patience_s: float = 3.0
     """A lease whose holder shows no progress for so long goes to another node. design: 3 s."""
 

@@ -42,6 +42,9 @@ PARTICIPANTS_MOST = 4096
 TABLES_MOST = 4096
 CONTESTS_MOST = 256  # blobs of which it is remembered who brought in what was wrong
 
+# What leases are made longer to: the round trip between two is a small part of it at 1 Gbit/s.
+LEASE_BYTES_ENOUGH = 4 * 1024 * 1024
+
 # How often a piece that somebody says to have is leased anew because others wait for it in vain.
 LAPSES_MOST = 3
 
@@ -74,6 +77,8 @@ class Lease:
     count: int
     done: int
     progress_s: float
+    granted_s: float
+    doublings: int  # of the table, when it was granted
 
     @property
     def open_pieces(self) -> int:
@@ -97,6 +102,7 @@ class Table:
     doubted: set[PeerId] = field(default_factory=set)  # also when they leave and come back
     granted: int = 0  # leases so far
     limits: int = 0  # how often the registry asked to be asked later
+    doublings: int = 0  # of the length of leases, since shorter ones are over too soon
     contest: Contest = field(default_factory=Contest)
 
     def leasable(self) -> int:
@@ -110,6 +116,16 @@ class Table:
         """The piece did not come from who was to bring it."""
         self.lapses[piece] = self.lapses.get(piece, 0) + 1
         self.lapsed_s[piece] = now_s
+
+    def over(self, lease: Lease, now_s: float, *, least_s: float) -> None:
+        """All of a lease came: longer ones are due if it was over soon, shorter if late."""
+        if lease.doublings != self.doublings:
+            return  # granted before the last change
+        took_s = now_s - lease.granted_s
+        if took_s < least_s:
+            self.doublings += 1
+        elif took_s > 4 * least_s:
+            self.doublings = max(0, self.doublings - 1)
 
     def count_available(self) -> None:
         """Derive `available` anew, after someone left."""
@@ -283,6 +299,8 @@ class Tracker:
         known = table.participants.get(peer)
         if lease is not None:
             self._done(table, lease, message.done)
+            if lease.done == lease.count:
+                table.over(lease, now_s, least_s=self.policy.lease_least_s)
         elif known is not None and message.first + message.done <= table.spec.pieces:
             # A lease of the tracker before this one, or one that had lapsed: what came is there.
             known.held |= bitmap.run(message.first, message.done)
@@ -380,7 +398,9 @@ class Tracker:
             free = table.leasable_to(peer, leasable)
             first, count = bitmap.lowest_run(free, longest=self._run_length(table, leasable))
             table.waiting.pop(peer, None)
-            table.leases[peer, first] = Lease(peer, first, count, 0, now_s)
+            table.leases[peer, first] = Lease(
+                peer, first, count, 0, now_s, granted_s=now_s, doublings=table.doublings
+            )
             table.granted += 1
             self.granted += 1
             leasable &= ~bitmap.run(first, count)
@@ -419,9 +439,13 @@ class Tracker:
             return min(longest, 1 << min(table.granted, 16))
         # Each wanting node has its turn at all the leases twice before the registry is done, and
         # what a holder that is lost had under way is a small part of the blob.
-        share = leasable.bit_count() // (2 * self.policy.leases_at_once * wanting)
+        turn = max(1, leasable.bit_count() // (2 * self.policy.leases_at_once))
+        share = max(1, turn // wanting)
+        # Where a lease is over before the next is asked for, the registry's link idles between.
+        enough = max(1, LEASE_BYTES_ENOUGH // table.spec.piece_bytes)
+        share = max(share, min(turn, enough, share << min(table.doublings, 16)))
         # A registry that limits requests gives more for each: twice as much after each refusal.
-        return min(longest, max(1, share) << min(table.limits, 16))
+        return min(longest, share << min(table.limits, 16))
 
     def check(self) -> None:
         """Assert the invariants; tests call this after every event."""

@@ -40,28 +40,28 @@ class Uploads:
         peer: PeerId,
         tag: BlobTag,
         piece: int,
-        held_bytes: "Callable[[PeerId], int]" = lambda _: 0,
+        pace: "Callable[[PeerId], float]" = lambda _: 0.0,
     ) -> tuple[PeerId, BlobTag, int] | None:
         """Queue a request; return the one that is refused for want of room, this or another.
 
-        A full queue makes room for a peer that has less than one in it: who fell behind would be
+        A full queue makes room for a peer that is slower than one in it: who fell behind would be
         refused most often, and stay behind.
 
         Args:
             peer: who asks.
             tag: for which blob.
             piece: for which piece of it.
-            held_bytes: as for `next`.
+            pace: as for `next`.
         """
         queue = self.queues.get(peer)
         if queue is not None and (tag, piece) in queue:
             return None
         refused = None
         if self.queued >= self.policy.requests_queued_most * (ROOM_BY_BLOB if self.by_blob else 1):
-            richest = max(self.queues, key=held_bytes, default=peer)
-            if held_bytes(richest) <= held_bytes(peer):
+            fastest = max(self.queues, key=pace, default=peer)
+            if pace(fastest) <= pace(peer):
                 return peer, tag, piece
-            refused = richest, *self.queues[richest][-1]
+            refused = fastest, *self.queues[fastest][-1]
             self.cancel(*refused)
         self.queues.setdefault(peer, deque()).append((tag, piece))
         self.queued += 1
@@ -98,13 +98,13 @@ class Uploads:
         self.sending.discard((peer, tag, piece))
 
     def next(
-        self, held_bytes: "Callable[[PeerId], int]" = lambda _: 0
+        self, pace: "Callable[[PeerId], float]" = lambda _: 0.0
     ) -> tuple[PeerId, BlobTag, int] | None:
         """Return the next upload to begin, or None while no slot or no request is there.
 
         Args:
-            held_bytes: how much a peer has of what this node exchanges. Who has the least comes
-                first: in a rollout those who fell behind at its beginning would never catch up.
+            pace: how fast a peer has gained of what this node exchanges. The slowest comes first:
+                in a rollout those who fell behind at its beginning would never catch up.
         """
         if len(self.sending) >= self.policy.uploads_at_once or not self.queues:
             return None
@@ -115,7 +115,7 @@ class Uploads:
             peer, at = self._fairest(busy)
         else:
             waiting = [p for p in self.queues if p not in busy]
-            peer = min(waiting, key=held_bytes) if waiting else next(iter(self.queues))
+            peer = min(waiting, key=pace) if waiting else next(iter(self.queues))
             at = 0
         queue = self.queues.pop(peer)
         tag, piece = queue[at]

@@ -1,5 +1,7 @@
 """What neighbours say to each other about a blob: who is met, and who is served."""
 
+from dataclasses import replace
+
 import pytest
 
 from shoal.core.peer import PeerId
@@ -9,6 +11,7 @@ from shoal.core.swarm.policy import DEFAULT
 from shoal.core.wire.messages import (
     Busy,
     Cancel,
+    Have,
     Introduce,
     Join,
     Leave,
@@ -137,3 +140,16 @@ def test_a_request_by_who_has_not_joined_is_answered_busy() -> None:
     assert said(holding().hear("b", Request(TAG, 0))) == [Busy(TAG, 0)]
     other = blob(name="other").tag
     assert said(holding().hear("b", Request(other, 0))) == [Busy(other, 0)]
+
+
+def test_who_has_gained_least_for_its_time_is_served_first_and_not_who_began_last() -> None:
+    script = Script("me", "a", "b", policy=replace(DEFAULT, uploads_at_once=1))
+    script.connect("a", "b")
+    script.tell(on.BlobStored(SPEC))
+    script.hear("a", Join(SPEC, 0))
+    script.hear("a", Have(TAG, (0, 1)), after_s=10.0)
+    script.hear("b", Join(SPEC, 0))
+    script.hear("b", Have(TAG, (0,)), after_s=0.5)
+    script.hear("b", Request(TAG, 5), Request(TAG, 6))
+    script.hear("a", Request(TAG, 7))
+    assert do.SendPiece(A, TAG, 7) in script.tell(on.UploadEnded(B, TAG, 5))

@@ -125,6 +125,30 @@ def test_nodes_that_start_together_fetch_different_pieces() -> None:
     assert granted(desk.want(A)) == [(A, 2, 1)]
 
 
+def test_leases_that_are_over_too_soon_are_made_longer_and_shorter_again() -> None:
+    policy = replace(DEFAULT, lease_least_s=0.1)
+    desk = Desk(policy, spec=blob(pieces=64))
+    for peer in (A, B, C, D):
+        desk.announce(peer)
+    (table,) = desk.tracker.tables.values()
+
+    def next_length(took_s: float) -> int:
+        (lease,) = table.leases.values()
+        desk.now_s += took_s
+        desk.end(lease.peer, lease.first, lease.count)
+        (lease,) = table.leases.values()
+        return lease.count
+
+    assert [next_length(took_s) for took_s in (0.05, 0.05, 0.2, 0.5, 0.5, 0.5)] == [
+        2,
+        4,
+        4,
+        2,
+        1,
+        1,
+    ]
+
+
 def test_a_piece_that_a_node_has_is_not_leased() -> None:
     desk = Desk()
     desk.announce(A, 0b0111, wants=False)
