@@ -22,9 +22,9 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 PIPE_VARIABLE = "_SHOAL_HEARTBEAT_FD"
 PARENT_VARIABLE = "_SHOAL_SUPERVISOR_PID"
 # glibc gives each thread memory of its own, up to eight such arenas a processor, and each keeps
-# what it needed at the worst moment. Threads that share the interpreter's lock need no more than
-# two. Source: mallopt(3), M_ARENA_MAX. Whoever starts the agent with another number has that one.
-ARENAS_VARIABLE, ARENAS = "MALLOC_ARENA_MAX", "2"
+# what it needed at the worst moment. Threads that share the interpreter's lock need but one.
+# Source: mallopt(3), M_ARENA_MAX. Whoever starts the agent with another number has that one.
+ARENAS_VARIABLE, ARENAS = "MALLOC_ARENA_MAX", "1"
 
 # How often the agent's event loop beats. Source: design.md gives 3 s of silence; six beats of
 # slack keep a busy event loop alive.

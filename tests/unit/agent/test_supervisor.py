@@ -383,8 +383,8 @@ def test_stray_children_are_reaped_too() -> None:
     _eventually(lambda: kept._reap(0) is None and not _is_alive(stray))
 
 
-@pytest.mark.parametrize(("given", "expected"), [({}, "2"), ({"MALLOC_ARENA_MAX": "7"}, "7")])
-def test_the_agents_threads_share_two_arenas_unless_the_environment_says_otherwise(
+@pytest.mark.parametrize(("given", "expected"), [({}, "1"), ({"MALLOC_ARENA_MAX": "7"}, "7")])
+def test_the_agents_threads_share_one_arena_unless_the_environment_says_otherwise(
     given: dict[str, str], expected: str
 ) -> None:
     code = f"import os, sys; sys.exit(0 if os.environ['MALLOC_ARENA_MAX'] == {expected!r} else 2)"

@@ -120,8 +120,13 @@ def _read(path: Path) -> bytes:
     return text
 
 
-def save(path: Path, document: dict[str, Any]) -> None:
-    """Put `document` into the file at `path`, whole or not at all; blocks on the disk.
+def encoded(document: dict[str, Any]) -> bytes:
+    """Return `document` as the file has it."""
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def save(path: Path, text: bytes) -> None:
+    """Put `text` into the file at `path`, whole or not at all; blocks on the disk.
 
     What cannot be written is removed as well: a yes that was taken back since must not return.
 
@@ -134,7 +139,7 @@ def save(path: Path, document: dict[str, Any]) -> None:
             beside.unlink()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         with open(os.open(beside, flags, 0o600), "wb") as file:
-            file.write(json.dumps(document, separators=(",", ":")).encode())
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         beside.rename(path)
@@ -146,13 +151,16 @@ def save(path: Path, document: dict[str, Any]) -> None:
         raise store_error(error, path) from error
 
 
-def snapshot(memory: Memory) -> dict[str, Any]:
+def snapshot(memory: Memory) -> bytes:
     """Return what to save of `memory` now.
+
+    Encoded at once: it takes the interpreter's lock wherever it is done, and thousands of small
+    objects that lived on meanwhile would leave holes among those that stay.
 
     Raises:
         StoreError: the kernel does not tell which boot this is.
     """
-    return as_document(memory, now=moment())
+    return encoded(as_document(memory, now=moment()))
 
 
 def _known(document: dict[str, Any], passed_s: float) -> Iterator[Yes]:

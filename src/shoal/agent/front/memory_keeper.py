@@ -4,7 +4,6 @@ import asyncio
 import logging
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 from shoal.agent.front.memory import Memory
 from shoal.agent.front.memory_file import save, snapshot
@@ -76,6 +75,6 @@ class MemoryKeeper:
             return
         self._saved, self._withdrawn, self._failing = changes, withdrawn, False
 
-    def _write(self, document: dict[str, Any]) -> None:
+    def _write(self, text: bytes) -> None:
         with self._writing:
-            save(self._path, document)
+            save(self._path, text)

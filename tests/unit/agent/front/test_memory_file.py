@@ -15,6 +15,7 @@ from shoal.agent.front.memory import Memory, moment
 from shoal.agent.front.memory_file import (
     MAX_FILE_BYTES,
     as_document,
+    encoded,
     load,
     save,
     snapshot,
@@ -93,7 +94,7 @@ def test_after_a_boot_with_the_clock_set_back_it_counts_for_nothing() -> None:
 
 def test_the_file_is_the_owners_only_and_holds_no_credential(tmp_path: Path) -> None:
     path = tmp_path / "access.json"
-    save(path, as_document(filled(), now=THEN))
+    save(path, encoded(as_document(filled(), now=THEN)))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert "S3CRET" not in path.read_text()
     assert "Basic" not in path.read_text()
@@ -141,10 +142,10 @@ def test_a_file_that_others_can_read_or_that_is_a_link_or_too_long_counts_as_emp
 
 def test_what_cannot_be_written_leaves_nothing_old_behind(tmp_path: Path) -> None:
     path = tmp_path / "access.json"
-    save(path, as_document(filled(), now=THEN))
+    save(path, encoded(as_document(filled(), now=THEN)))
     (tmp_path / ".access.json.new").mkdir()
     with pytest.raises(StoreError):
-        save(path, as_document(Memory(), now=THEN))
+        save(path, encoded(as_document(Memory(), now=THEN)))
     assert not path.exists()
 
 
