@@ -53,8 +53,15 @@ class BlobReader(Protocol):
 class Transfers(Protocol):
     """Blobs, from this node's store, its peers or the registry."""
 
-    async def open(self, spec: BlobSpec, grant: OriginGrant) -> BlobReader:
+    async def open(
+        self, spec: BlobSpec, grant: OriginGrant, *, from_start: bool = False
+    ) -> BlobReader:
         """Return a reader for `spec`, starting or joining its transfer if the store lacks it.
+
+        Args:
+            spec: which blob.
+            grant: the right to ask the registry for it.
+            from_start: the client wants byte 0. One that does so again may have met wrong bytes.
 
         Raises:
             StoreFull: there is no room for it: the caller passes the registry's bytes through.

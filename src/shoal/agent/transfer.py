@@ -66,6 +66,7 @@ class Transfer:
     writers: dict[int, "PieceWriter"] = field(default_factory=dict)
     wanted: bool = False  # the swarm was told of it
     verified: bool = False
+    was_read: bool = False  # by a client; bytes of it may have been found wrong there
     failure: str | None = None
     _sha: "hashlib._Hash" = field(init=False)
     _hashed_pieces: int = 0
@@ -217,9 +218,14 @@ class Transfer:
         finally:
             self._waiting.discard(future)
 
-    def reader(self) -> "TransferReader":
-        """Return a new reader; its descriptor is its own."""
-        reader = TransferReader(self, os.dup(self.partial.fd))
+    def reader(self, *, when_verified: bool = False) -> "TransferReader":
+        """Return a new reader; its descriptor is its own.
+
+        Args:
+            when_verified: it gets no byte before the whole digest holds.
+        """
+        reader = TransferReader(self, os.dup(self.partial.fd), when_verified=when_verified)
+        self.was_read = True
         self.readers.add(reader)
         self.on_reader(self)
         return reader
@@ -236,9 +242,10 @@ class Transfer:
 class TransferReader:
     """One client of a blob that is arriving; see `shoal.agent.ports.BlobReader`."""
 
-    def __init__(self, transfer: Transfer, fd: int) -> None:
+    def __init__(self, transfer: Transfer, fd: int, *, when_verified: bool) -> None:
         self._transfer = transfer
         self._fd = fd
+        self._when_verified = when_verified
         self._closed = False
         self.piece = 0
 
@@ -266,7 +273,8 @@ class TransferReader:
         while True:
             if transfer.failure is not None:
                 raise TransferFailed(f"{self.spec.digest}: {transfer.failure}")
-            end = transfer.readable_from(start)
+            withheld = self._when_verified and not transfer.verified
+            end = start if withheld else transfer.readable_from(start)
             if end > start or start >= self.spec.length_bytes:
                 return end
             await transfer.changed()

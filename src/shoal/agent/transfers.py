@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from shoal.adapters.store.base import PartialBlob, Store, StoredBlob
 from shoal.adapters.telemetry.metrics import Metrics
+from shoal.agent.doubts import Doubts
 from shoal.agent.holdings import Holdings
 from shoal.agent.node import Node
 from shoal.agent.ports import BlobReader, OriginGrant
@@ -74,6 +75,7 @@ class TransferManager:
         self._groups: dict[BlobTag, Group] = {}
         self._idle: set[BlobTag] = set()  # told to the swarm as released
         self._suspects: dict[BlobTag, dict[int, tuple[bytes, PeerId]]] = {}
+        self._doubts = Doubts()
         self._sources: dict[Digest, Sources] = {}
         self._arrived: dict[BlobTag, int] = {}  # bytes of each, when last swept
 
@@ -94,7 +96,9 @@ class TransferManager:
 
     # --- what the front asks for --------------------------------------------------------------
 
-    async def open(self, spec: BlobSpec, grant: OriginGrant) -> BlobReader:
+    async def open(
+        self, spec: BlobSpec, grant: OriginGrant, *, from_start: bool = False
+    ) -> BlobReader:
         """Return a reader for `spec`; see `shoal.agent.ports.Transfers`.
 
         Raises:
@@ -115,7 +119,7 @@ class TransferManager:
                 break
         self._metrics.blobs_served.labels(source="swarm").inc()
         transfer.granted(grant)
-        reader = transfer.reader()
+        reader = transfer.reader(when_verified=from_start and self._doubts.of(transfer))
         self._want(transfer)
         return reader
 
@@ -301,8 +305,10 @@ class TransferManager:
 
     def _over(self, tag: BlobTag) -> bool:
         """The blob arrives no more: forget what was for its arrival; return whether it did."""
-        if self.active.pop(tag, None) is None:
+        transfer = self.active.pop(tag, None)
+        if transfer is None:
             return False
+        self._doubts.ended(transfer)
         self._idle.discard(tag)
         self._drop_group(tag)
         self._swarm.vouching.over(tag)

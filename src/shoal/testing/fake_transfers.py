@@ -127,7 +127,9 @@ class FakeTransfers:
         """Let every `open` fail with `error`; None: no more."""
         self._open_failure = error
 
-    async def open(self, spec: BlobSpec, grant: OriginGrant) -> FakeReader:
+    async def open(
+        self, spec: BlobSpec, grant: OriginGrant, *, from_start: bool = False
+    ) -> FakeReader:
         """Return a reader.
 
         Raises:

@@ -16,7 +16,12 @@ from shoal.agent.front.gate import Gate
 from shoal.agent.front.journal import Journal
 from shoal.agent.front.limits import FrontLimits
 from shoal.agent.front.passing import pass_blob
-from shoal.agent.front.progress import Progress, readable_while_progressing
+from shoal.agent.front.progress import (
+    NoProgress,
+    Progress,
+    StalledLately,
+    readable_while_progressing,
+)
 from shoal.agent.front.sending import ClientStalled, FileSender, cut
 from shoal.agent.ports import BlobReader, Transfers
 from shoal.core.blob import BlobSpec
@@ -71,6 +76,11 @@ class BlobAnswers:
         self._progress = progress
         self._journal = journal
         self._limits = limits
+        self._stalled = StalledLately(
+            limit_s=limits.progress_s,
+            again_s=limits.progress_again_s,
+            lately_s=limits.stalled_lately_s,
+        )
 
     async def answer(self, exchange: Exchange, route: BlobRoute) -> web.StreamResponse:
         """Answer a request for a blob.
@@ -96,7 +106,7 @@ class BlobAnswers:
         if facts.length_bytes == 0:
             return _empty(digest)
         try:
-            reader = await self._open(exchange, digest, facts.length_bytes)
+            reader = await self._open(exchange, wanted)
         except StoreFull as error:
             self._journal.refused(
                 Cause.TRANSFER_FAILED, f"passed through unkept: {error}", fields=exchange.fields
@@ -107,12 +117,15 @@ class BlobAnswers:
         finally:
             reader.close()
 
-    async def _open(self, exchange: Exchange, digest: Digest, length: int) -> BlobReader:
+    async def _open(self, exchange: Exchange, wanted: _Wanted) -> BlobReader:
         """Open a reader, and start the rest of the image if this is its first blob."""
-        spec = BlobSpec(exchange.config.name, digest, length)
+        digest = wanted.digest
+        spec = BlobSpec(exchange.config.name, digest, wanted.length_bytes)
         try:
             async with asyncio.timeout(self._limits.progress_s):
-                reader = await self._transfers.open(spec, exchange.grant)
+                reader = await self._transfers.open(
+                    spec, exchange.grant, from_start=wanted.start == 0
+                )
         except StoreFull:
             raise
         except TimeoutError as error:
@@ -173,11 +186,18 @@ class BlobAnswers:
         return response
 
     async def _readable(self, reader: BlobReader, at: int) -> int:
-        end = await readable_while_progressing(
-            reader, at, progress=self._progress, limit_s=self._limits.progress_s
-        )
+        loop = asyncio.get_running_loop()
+        digest = reader.spec.digest
+        limit_s = self._stalled.limit_s(digest, now_s=loop.time())
+        try:
+            end = await readable_while_progressing(
+                reader, at, progress=self._progress, limit_s=limit_s
+            )
+        except NoProgress:
+            self._stalled.add(digest, now_s=loop.time())
+            raise
         if end <= at:
-            raise TransferFailed(f"{reader.spec.digest}: nothing readable at byte {at}")
+            raise TransferFailed(f"{digest}: nothing readable at byte {at}")
         return end
 
     async def _pass(

@@ -27,6 +27,13 @@ class FrontLimits:
     """Without any byte arriving for this long, a client is answered 404, or cut if it was already
     being served: it then asks the registry."""
 
+    progress_again_s: float = 2.0
+    """The same for a blob that stalled a client within `stalled_lately_s`: containerd asks us again
+    after a cut, and should not wait twice before it asks the registry."""
+
+    stalled_lately_s: float = 30.0
+    """For how long a stall is remembered."""
+
     stall_s: float = 60.0
     """A client that takes no byte for this long is dropped. It may be unpacking: containerd reads
     while it writes to a slow disk."""

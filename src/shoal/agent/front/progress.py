@@ -16,6 +16,8 @@ from shoal.core.errors import TransferFailed
 # the registry client; a registry that drips is tried three times before it is given up.
 PROGRESS_LEAST_BYTES = 4096
 
+STALLED_MOST = 256  # blobs that are remembered as stalled
+
 
 class Sources(Protocol):
     """Where the bytes of a blob that this node has, or is getting, came from so far."""
@@ -56,6 +58,10 @@ class Sources(Protocol):
         ...
 
 
+class NoProgress(TransferFailed):
+    """Too little of a blob arrived within the bound."""
+
+
 # Returns the sources of a blob, None if it is neither stored nor arriving.
 SourcesOf = Callable[[Digest], Sources | None]
 
@@ -81,6 +87,35 @@ class Progress:
         return arrived_bytes + PROGRESS_LEAST_BYTES * sources.turns_awaited
 
 
+class StalledLately:
+    """Blobs that stalled a client lately: the next one is made to wait shorter."""
+
+    def __init__(self, *, limit_s: float, again_s: float, lately_s: float) -> None:
+        """Begin without any.
+
+        Args:
+            limit_s: how long a client waits for progress, in seconds.
+            again_s: how long it waits for that of a blob that stalled lately.
+            lately_s: how long ago that is at most.
+        """
+        self._limit_s = limit_s
+        self._again_s = again_s
+        self._lately_s = lately_s
+        self._until_s: dict[Digest, float] = {}
+
+    def limit_s(self, digest: Digest, *, now_s: float) -> float:
+        """Return for how long to wait for progress of `digest`."""
+        lately = self._until_s.get(digest, now_s) > now_s
+        return self._again_s if lately else self._limit_s
+
+    def add(self, digest: Digest, *, now_s: float) -> None:
+        """`digest` has just stalled a client."""
+        self._until_s.pop(digest, None)
+        self._until_s[digest] = now_s + self._lately_s
+        if len(self._until_s) > STALLED_MOST:
+            del self._until_s[next(iter(self._until_s))]
+
+
 async def readable_while_progressing(
     reader: BlobReader,
     at: int,
@@ -99,7 +134,8 @@ async def readable_while_progressing(
         least_bytes: how many bytes of the blob are progress.
 
     Raises:
-        TransferFailed: by the reader, or too little arrived for `limit_s`.
+        TransferFailed: by the reader.
+        NoProgress: too little arrived for `limit_s`.
     """
     loop = asyncio.get_running_loop()
     digest = reader.spec.digest
@@ -125,4 +161,4 @@ async def readable_while_progressing(
     except TimeoutError as error:
         arrived_bytes = max(0, progress.arrived_bytes(digest) - seen_bytes)
         few = f"only {arrived_bytes} bytes" if arrived_bytes else "no byte"
-        raise TransferFailed(f"{digest}: {few} arrived for {limit_s:g} s") from error
+        raise NoProgress(f"{digest}: {few} arrived for {limit_s:g} s") from error

@@ -14,6 +14,9 @@ GIVE_UP_FACTOR_WHEN_LED = 4
 # A node that the registry denies waits for peers while its tracker says that others are at work;
 # if it does not, only so many times a lease's patience.
 DENIED_PATIENCE = 1.5
+# For so many times a lease's patience a tracker may look for somebody to fetch what is not believed
+# of who has it. After one patience, eight nodes took seven copies: each had waited long enough.
+DISBELIEF_PATIENCE = 1.5
 
 
 @dataclass(slots=True)
@@ -39,6 +42,10 @@ class Patience:
                 exchange,
                 f"the registry asks to be left alone for {wait_s:.0f} s and no peer has it",
             )
+            return
+        disbelief_s = DISBELIEF_PATIENCE * policy.lease_patience_s
+        if silent_s > disbelief_s and self._is_disbelieving(exchange):
+            self.leases.work_alone(exchange, 1)
             return
         if self._is_led_nowhere(exchange):
             self._lead_on(exchange)
@@ -92,6 +99,14 @@ class Patience:
         """Whether whoever had it is gone and nobody else has: its tracker may still count on it."""
         lately = self.site.now_s - exchange.bereft_s <= self.site.policy.lease_patience_s
         return lately and exchange.dry
+
+    def _is_disbelieving(self, exchange: Exchange) -> bool:
+        """Whether all that neighbours have is vouched for by whom this node does not believe.
+
+        Its tracker leases such a piece to somebody else for each that vouched for it wrongly, but
+        may count on one that has gone, or that was lied to as well.
+        """
+        return bool(exchange.aside or exchange.doubted) and exchange.dry and not exchange.misled
 
     def _is_led_nowhere(self, exchange: Exchange) -> bool:
         """Whether the tracker has brought neither a lease nor a neighbour that does anything."""

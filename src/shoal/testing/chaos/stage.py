@@ -162,7 +162,9 @@ class Stage:
 def _faked_time(clock: Path) -> dict[str, str]:
     """Return the environment in which libfaketime moves the wall clock, and nothing else.
 
-    Source: faketime(1): the file is read again at every call, the monotonic clock stays right.
+    Source: faketime(1): the file is read again once a second, the monotonic clock stays right. The
+    "fix" of monotonic waits is for C libraries older than ours: with it a timed wait on a condition
+    ends at once, so that threads that wait for Python's lock spin, a thousand times as dear.
     """
     libraries = sorted(Path(_FAKETIME).glob("*/faketime/libfaketime.so.1"))
     if not libraries:
@@ -170,9 +172,11 @@ def _faked_time(clock: Path) -> dict[str, str]:
     return {
         "LD_PRELOAD": str(libraries[0]),
         "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_CACHE_DURATION": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "DONT_FAKE_MONOTONIC": "1",
+        "FAKETIME_FORCE_MONOTONIC_FIX": "0",
+        "NO_FAKE_STAT": "1",
         "FAKETIME_DONT_RESET": "1",
         "HOME": os.environ.get("HOME", "/"),
     }

@@ -4,7 +4,12 @@ import asyncio
 
 import pytest
 
-from shoal.agent.front.progress import Progress, readable_while_progressing
+from shoal.agent.front.progress import (
+    STALLED_MOST,
+    Progress,
+    StalledLately,
+    readable_while_progressing,
+)
 from shoal.agent.ports import OriginGrant
 from shoal.core.blob import BlobSpec
 from shoal.core.digest import Digest
@@ -80,3 +85,20 @@ async def test_what_the_reader_raises_is_passed_on(memory_blobs: FakeTransfers) 
     reader = await reader_of(memory_blobs)
     with pytest.raises(TransferFailed, match="told so"):
         await readable_while_progressing(reader, 10, progress=Progress(), limit_s=1.0)
+
+
+def test_a_blob_that_stalled_a_client_lately_makes_the_next_wait_shorter() -> None:
+    stalled = StalledLately(limit_s=10.0, again_s=2.0, lately_s=30.0)
+    assert stalled.limit_s(DIGEST, now_s=5.0) == 10.0
+    stalled.add(DIGEST, now_s=5.0)
+    assert stalled.limit_s(DIGEST, now_s=34.9) == 2.0
+    assert stalled.limit_s(DIGEST, now_s=35.1) == 10.0
+
+
+def test_only_so_many_stalled_blobs_are_remembered_and_the_last_ones_are() -> None:
+    stalled = StalledLately(limit_s=10.0, again_s=2.0, lately_s=30.0)
+    digests = [Digest("sha256", f"{n:064x}") for n in range(STALLED_MOST + 1)]
+    for digest in digests:
+        stalled.add(digest, now_s=0.0)
+    assert stalled.limit_s(digests[0], now_s=1.0) == 10.0
+    assert all(stalled.limit_s(digest, now_s=1.0) == 2.0 for digest in digests[1:])

@@ -6,6 +6,7 @@ from shoal.core.peer import PeerId
 from shoal.core.swarm import effects as do
 from shoal.core.swarm import events as on
 from shoal.core.swarm.events import REGISTRY
+from shoal.core.swarm.patience import DISBELIEF_PATIENCE
 from shoal.core.swarm.policy import DEFAULT
 from shoal.core.swarm.suspicion import SPOILED_MOST
 from shoal.core.wire.messages import (
@@ -291,6 +292,17 @@ def test_a_piece_that_is_not_believed_is_not_asked_of_its_sender_again_until_it_
     effects = script.tell(on.PieceDisbelieved(TAG, 0, C, C, WRONG))
     assert script.swarm.arrivals.believes(TAG, 0, B, WRONG)
     assert 0 in requested([*effects, *script.wait(0.3)], to="d")
+
+
+def test_what_nobody_is_believed_for_is_fetched_though_its_tracker_has_no_lease() -> None:
+    script = disbelieving("a", "b", "c")
+    script.hear("a", LeaseNone(TAG))
+    script.hear("d", Join(SPEC, 0b1))
+    effects = script.tell(on.PieceDisbelieved(TAG, 0, PeerId("d"), B, WRONG))
+    effects += script.wait(DISBELIEF_PATIENCE * DEFAULT.lease_patience_s + 0.5)
+    fetches = [effect for effect in effects if isinstance(effect, do.FetchFromRegistry)]
+    assert fetches, "0 is not to be had from d, and a knows nobody to lease it to"
+    assert fetches[0].first == 0
 
 
 def test_whoever_signed_for_other_bytes_than_the_blobs_is_named_and_left_out() -> None:

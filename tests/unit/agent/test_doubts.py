@@ -1,0 +1,116 @@
+"""Who asks again for what may have been wrong gets all of it right, or nothing."""
+
+import asyncio
+
+import pytest
+
+from shoal.agent import doubts
+from shoal.agent.ports import BlobReader
+from shoal.core.blob import KIB
+from shoal.core.errors import TransferFailed
+from shoal.testing.conformance_store import Sample
+from unit.agent.driving import GRANT, FakeOrigin, until
+from unit.agent.members import Member, read_all, site
+
+pytestmark = pytest.mark.usefixtures("leaves_nothing")
+
+HOST = "127.0.0.2"
+SAMPLE = Sample(1100 * KIB)
+SPEC = SAMPLE.spec
+PIECE = SPEC.piece_bytes
+WRONG = bytes([SAMPLE.content[0] ^ 1]) + SAMPLE.content[1:]
+
+
+async def from_start(member: Member) -> BlobReader:
+    return await member.transfers.open(SPEC, GRANT, from_start=True)
+
+
+async def is_withheld(reader: BlobReader) -> bool:
+    """Whether a reader gets nothing of what is here already."""
+    asking = asyncio.ensure_future(reader.readable(0))
+    done, _ = await asyncio.wait((asking,), timeout=0.2)
+    asking.cancel()
+    await asyncio.wait((asking,))
+    return not done
+
+
+def half_a_registry(content: bytes) -> FakeOrigin:
+    """Return a registry that holds back all but the first piece until it may go on."""
+    origin = FakeOrigin({SAMPLE.digest: content})
+    origin.hold_from = PIECE + 1000
+    return origin
+
+
+async def test_the_first_client_of_a_blob_gets_its_bytes_as_they_come() -> None:
+    origin = half_a_registry(SAMPLE.content)
+    async with site(HOST, origin=origin) as (member,):
+        # One that comes while the first still reads has no reason to doubt.
+        readers = [await from_start(member) for _ in range(2)]
+        assert [await reader.readable(0) for reader in readers] == [PIECE, PIECE]
+        for reader in readers:
+            reader.close()
+        origin.go_on.set()
+        await until(lambda: not member.transfers.active)
+
+
+async def test_who_comes_back_for_the_first_byte_gets_it_once_all_are_right() -> None:
+    origin = half_a_registry(SAMPLE.content)
+    async with site(HOST, origin=origin) as (member,):
+        first = await from_start(member)
+        assert await first.readable(0) == PIECE
+        first.close()
+        again = await from_start(member)
+        assert await is_withheld(again)
+        origin.go_on.set()
+        assert await read_all(again) == SAMPLE.content
+        again.close()
+
+
+async def test_who_goes_on_where_it_was_is_not_held_up() -> None:
+    origin = half_a_registry(SAMPLE.content)
+    async with site(HOST, origin=origin) as (member,):
+        (await from_start(member)).close()
+        reader = await member.transfers.open(SPEC, GRANT)
+        assert await reader.readable(0) == PIECE
+        reader.close()
+        origin.go_on.set()
+        await until(lambda: not member.transfers.active)
+
+
+async def test_who_comes_back_while_the_bytes_are_still_wrong_is_told_to_ask_elsewhere() -> None:
+    origin = FakeOrigin({SAMPLE.digest: WRONG})
+    async with site(HOST, origin=origin) as (member,):
+        reader = await from_start(member)
+        with pytest.raises(TransferFailed):
+            await read_all(reader)
+        reader.close()
+        again = await from_start(member)
+        with pytest.raises(TransferFailed):
+            await again.readable(0)
+        again.close()
+
+
+async def test_a_blob_of_which_a_client_was_cut_is_doubted_also_when_it_is_begun_anew() -> None:
+    origin = half_a_registry(SAMPLE.content)
+    async with site(HOST, origin=origin) as (member,):
+        reader = await from_start(member)
+        assert await reader.readable(0) == PIECE
+        member.transfers.gave_up(SPEC.tag, "no peer has it")
+        reader.close()
+        again = await from_start(member)
+        assert await is_withheld(again)
+        origin.go_on.set()
+        assert await read_all(again) == SAMPLE.content
+        again.close()
+
+
+async def test_a_long_blob_is_not_withheld_for_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doubts, "WITHHELD_MOST_BYTES", SPEC.length_bytes - 1)
+    origin = half_a_registry(SAMPLE.content)
+    async with site(HOST, origin=origin) as (member,):
+        (await from_start(member)).close()
+        again = await from_start(member)
+        assert await again.readable(0) == PIECE
+        again.close()
+        origin.go_on.set()
+        await until(lambda: not member.transfers.active)
