@@ -29,11 +29,10 @@ from aiohttp import ClientSession, CookieJar
 from bench.ledger import Figure, Ledger, parser
 from shoal.control.api.signatures import ALGORITHM, NEEDED_HEADERS, Call, acs3_signature
 from shoal.control.passwords import hash_password
-from shoal.control.store import access, accounts, clusters, instances
+from shoal.control.store import access, accounts, administrators, clusters, instances
 from shoal.control.store.changes import Author, Change, Changes
 from shoal.control.store.database import Database
 from shoal.control.store.migrate import migrate
-from shoal.control.store.system_policies import add_system_policies
 from shoal.control.store.vault import open_vault
 from shoal.core.console.documents import PERMISSIONS
 from shoal.core.console.models import (
@@ -127,26 +126,26 @@ def _fill(folder: Path) -> _World:
     keys = []
 
     def fill(change: Change) -> None:
-        add_system_policies(change)
-        accounts.first_administrator(change, "admin", hash_=hash_password(_PASSWORD))
-        access.put_policy(change, "p2p", comment="", document=PERMISSIONS)
-        account = accounts.account_id(change.connection)
+        administrators.first_administrator(change, "admin", hash_=hash_password(_PASSWORD))
+        account = accounts.management(change.connection).id
+        access.put_policy(change, account, "p2p", comment="", document=PERMISSIONS)
         statement = {
             "Effect": "Allow",
             "Action": "sts:AssumeRole",
             "Principal": {"RAM": [f"acs:ram::{account}:root"]},
         }
         trust = json.dumps({"Version": "1", "Statement": [statement]})
-        access.put_role(change, "p2p", comment="", trust=trust, max_session_s=3600)
+        access.put_role(change, account, "p2p", comment="", trust=trust, max_session_s=3600)
         for number in range(USERS):
             user = f"user-{number}"
-            access.create_user(change, user, comment="")
-            key, secret = access.create_key(change, vault, user)
+            access.create_user(change, account, user, comment="")
+            key, secret = access.create_key(change, vault, account, user)
             keys.append((key.id, secret))
             for policy in ("p2p", "AliyunSTSAssumeRoleAccess"):
-                access.attach(change, policy, PrincipalKind.USER, user)
+                access.attach(change, account, policy, PrincipalKind.USER, user)
         instance = Instance(
             id=_ID,
+            account=account,
             name="bench",
             region="cn-hangzhou",
             edition=Edition.ADVANCED,
@@ -174,6 +173,7 @@ def _fill(folder: Path) -> _World:
             change,
             Cluster(
                 id="c1",
+                account=account,
                 name="edge",
                 region="cn-hangzhou",
                 vpc_id="vpc-1",
@@ -189,7 +189,7 @@ def _fill(folder: Path) -> _World:
         migrate(database)
         with Changes(database).by(Author("bench", "", "R-0")) as change:
             fill(change)
-            account = accounts.account_id(change.connection)
+            account = accounts.management(change.connection).id
     finally:
         database.close()
     return _World(account, tuple(keys))

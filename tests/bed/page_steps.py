@@ -10,8 +10,16 @@ from shoal.control.store.changes import Change
 from shoal.core.console.chart_values import Method
 from shoal.core.console.documents import trust_document
 from shoal.core.console.models import LinkStatus, PrincipalKind
-from unit.adapters.cloud.page import VPC, WORKER_ROLE, Page, link, trust_of
-from unit.control.api.served_cloud import INSTANCE, ISSUER
+from unit.adapters.cloud.page import (
+    DOMAIN,
+    REMOTE_DOMAIN,
+    VPC,
+    WORKER_ROLE,
+    Page,
+    link,
+    trust_of,
+)
+from unit.control.api.served_cloud import INSTANCE, ISSUER, REMOTE
 
 EXPIRE_S = 7200
 
@@ -33,99 +41,109 @@ class Way:
     settings: Callable[[Page], CloudSettings]
     values: Callable[[Page], dict[str, Any]]
     steps: Callable[[Page], list[Step]]
+    instance: str = INSTANCE
+    domain: str = DOMAIN  # of its VPC endpoint
 
-
-def switch_off(change: Change) -> None:
-    """Turn P2P Acceleration off, as somebody does who confirms it."""
-    instances.switch(change, INSTANCE, enable=False, confirmed=True)
-
-
-def _switch_on(change: Change) -> None:
-    instances.switch(change, INSTANCE, enable=True, confirmed=True)
+    def switch(self, *, enable: bool) -> Callable[[Change], object]:
+        """Turn P2P Acceleration of its instance on or off, as somebody does who confirms it."""
+        return lambda change: instances.switch(change, self.instance, enable=enable, confirmed=True)
 
 
 def steps_of(way: Way, page: Page) -> list[Step]:
     """Return a way's steps, in the order in which one who follows what is said does them."""
     vpc = Step(
-        lambda change: instances.remove_link(change, INSTANCE, VPC),
-        f"{VPC} is not in the VPC ACL of {INSTANCE}",
-        lambda change: instances.add_link(change, link(LinkStatus.RUNNING)),
+        lambda change: instances.remove_link(change, way.instance, VPC),
+        f"{VPC} is not in the VPC ACL of {way.instance}",
+        lambda change: instances.add_link(change, link(way.instance, LinkStatus.RUNNING)),
     )
-    switch = Step(switch_off, f"Step 1: P2P Acceleration of {INSTANCE} is off", _switch_on)
+    switch = Step(
+        way.switch(enable=False),
+        f"Step 1: P2P Acceleration of {way.instance} is off",
+        way.switch(enable=True),
+    )
     return [*way.steps(page), vpc, switch]
 
 
-def _attached(policy: str, role: str, said: str) -> Step:
+def _account_of(page: Page, role: str) -> str:
+    return page.cloud.other_account if role == "registry" else page.cloud.account
+
+
+def _attached(page: Page, policy: str, role: str, said: str) -> Step:
+    account = _account_of(page, role)
     return Step(
-        lambda change: access.detach(change, policy, PrincipalKind.ROLE, role),
+        lambda change: access.detach(change, account, policy, PrincipalKind.ROLE, role),
         said,
-        lambda change: access.attach(change, policy, PrincipalKind.ROLE, role),
+        lambda change: access.attach(change, account, policy, PrincipalKind.ROLE, role),
     )
 
 
-def _trusting(role: str, trust: str, said: str) -> Step:
-    def put(document: str) -> Callable[[Change], object]:
-        return lambda change: access.put_role(
-            change, role, comment="", trust=document, max_session_s=3600
-        )
+def _with_trust(
+    page: Page, role: str, trust: str, *, longest_s: int = 3600
+) -> Callable[[Change], object]:
+    account = _account_of(page, role)
+    return lambda change: access.put_role(
+        change, account, role, comment="", trust=trust, max_session_s=longest_s
+    )
 
+
+def _trusting(page: Page, role: str, trust: str, said: str) -> Step:
     nobody = trust_of({"Service": ["other.aliyuncs.com"]})
-    return Step(put(nobody), said, put(trust))
+    return Step(_with_trust(page, role, nobody), said, _with_trust(page, role, trust))
 
 
 def _worker_role(page: Page) -> list[Step]:
-    del page
     ecs = trust_of({"Service": ["ecs.aliyuncs.com"]})
     return [
-        _trusting(WORKER_ROLE, ecs, "knows no RAM role of this node"),
-        _attached("p2p", WORKER_ROLE, "may not do cr:GetInstanceVpcEndpoint"),
+        _trusting(page, WORKER_ROLE, ecs, "knows no RAM role of this node"),
+        _attached(page, "p2p", WORKER_ROLE, "may not do cr:GetInstanceVpcEndpoint"),
     ]
 
 
 def _access_key(page: Page) -> list[Step]:
     key_id = page.cloud.keys["reader"][0]
+    account = page.cloud.account
     policy = "AliyunContainerRegistryReadOnlyAccess"
 
     def active(is_on: bool) -> Callable[[Change], object]:
-        return lambda change: access.set_key_active(change, "reader", key_id, active=is_on)
+        return lambda change: access.set_key_active(change, account, "reader", key_id, active=is_on)
 
     return [
         Step(active(False), "InvalidAccessKeyId.Inactive", active(True)),
         Step(
-            lambda change: access.detach(change, policy, PrincipalKind.USER, "reader"),
+            lambda change: access.detach(change, account, policy, PrincipalKind.USER, "reader"),
             "Step 2, Method 2 (AccessKey pair): acs:ram::",
-            lambda change: access.attach(change, policy, PrincipalKind.USER, "reader"),
+            lambda change: access.attach(change, account, policy, PrincipalKind.USER, "reader"),
         ),
     ]
 
 
 def _pod_role(page: Page) -> Step:
     trust = trust_document(provider_arn=page.cloud.provider, issuer=ISSUER)
-    return _trusting("cluster", trust, "replace it by the policy document")
+    return _trusting(page, "cluster", trust, "replace it by the policy document")
 
 
 def _rrsa(page: Page) -> list[Step]:
-    permission = _attached("p2p", "cluster", "add the policy document to the RAM role acs:ram::")
+    permission = _attached(
+        page, "p2p", "cluster", "add the policy document to the RAM role acs:ram::"
+    )
     return [_pod_role(page), permission]
 
 
 def _across(page: Page) -> list[Step]:
     nobody = trust_of({"RAM": [page.cloud.arn("other")]})
     trust = trust_of({"RAM": [page.cloud.arn("cluster")]})
-
-    def registry(document: str, longest_s: int) -> Callable[[Change], object]:
-        return lambda change: access.put_role(
-            change, "registry", comment="", trust=document, max_session_s=longest_s
-        )
-
+    untrusted = _with_trust(page, "registry", nobody)
+    trusted = _with_trust(page, "registry", trust)
     untrusting = "replace its trust policy by the policy document"
     too_long = f"rrsa.expireDuration is {EXPIRE_S} s, longer than the MaxSession"
     return [
         _pod_role(page),
-        _attached("AliyunSTSAssumeRoleAccess", "cluster", "attach the system policy AliyunSTS"),
-        Step(registry(nobody, 3600), untrusting, registry(trust, 3600)),
-        Step(registry(nobody, 3600), too_long, registry(trust, 43_200)),
-        _attached("p2p", "registry", "may not do cr:GetInstanceVpcEndpoint"),
+        _attached(
+            page, "AliyunSTSAssumeRoleAccess", "cluster", "attach the system policy AliyunSTS"
+        ),
+        Step(untrusted, untrusting, trusted),
+        Step(untrusted, too_long, _with_trust(page, "registry", trust, longest_s=43_200)),
+        _attached(page, "p2p", "registry", "may not do cr:GetInstanceVpcEndpoint"),
     ]
 
 
@@ -138,14 +156,14 @@ def _key_values(page: Page) -> dict[str, Any]:
     return {"acrInstances": INSTANCE, "accessKey": key_id, "accessKeySecret": secret} | _place()
 
 
-def _rrsa_values(page: Page, **more: Any) -> dict[str, Any]:
+def _rrsa_values(page: Page, *, instance: str = INSTANCE, **more: Any) -> dict[str, Any]:
     rrsa = {
         "enable": True,
         "rrsaRoleARN": page.cloud.arn("cluster"),
         "rrsaOIDCProviderRoleARN": page.cloud.provider,
         **more,
     }
-    return {"registryInstances": INSTANCE, "rrsa": rrsa} | _place()
+    return {"registryInstances": instance, "rrsa": rrsa} | _place()
 
 
 WAYS = {
@@ -166,8 +184,13 @@ WAYS = {
         Method.RRSA,
         Page.across,
         lambda page: _rrsa_values(
-            page, assumeRoleARN=page.cloud.arn("registry"), expireDuration=EXPIRE_S
+            page,
+            instance=REMOTE,
+            assumeRoleARN=page.cloud.arn("registry"),
+            expireDuration=EXPIRE_S,
         ),
         _across,
+        REMOTE,
+        REMOTE_DOMAIN,
     ),
 }

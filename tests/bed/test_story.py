@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bed.page_steps import WAYS, Way, steps_of, switch_off
+from bed.page_steps import WAYS, Way, steps_of
 from bed.watching import layer_bytes_by, until
 from chart.rendering import NAME, NAMESPACE, Helm, farewell, pod_specs
 from setup.installed import Installed, installed
@@ -48,8 +48,7 @@ from shoal.testing.bed.registry import PASSWORD, USER
 from shoal.testing.bed.traffic import Door
 from shoal.testing.chart_tools import chart_tools
 from shoal.testing.kube.kubelets import Kubelets
-from unit.adapters.cloud.page import DOMAIN, Page, serve_page
-from unit.control.api.served_cloud import INSTANCE
+from unit.adapters.cloud.page import DOMAIN, REMOTE_DOMAIN, Page, serve_page
 
 LOGIN = Auth(username=USER, password=PASSWORD)
 NODES = 2
@@ -86,7 +85,7 @@ def nodes(bed: Bed) -> Iterator[list[Node]]:
 
 def values_of(way: Way, page: Page, bed: Bed) -> dict[str, Any]:
     """Return values.yaml as the console hands it out; and where the domain is on the bed."""
-    registry = {"name": DOMAIN, "url": bed.registry.url(Door.BASIC), "plain_http": True}
+    registry = {"name": way.domain, "url": bed.registry.url(Door.BASIC), "plain_http": True}
     endpoint = f"http://{page.cloud.endpoint}"
     cloud = {"endpoint": endpoint, "clusterId": "c1", "metadata": page.metadata}
     return {**way.values(page), "cloud": cloud, "registries": [registry]}
@@ -131,7 +130,7 @@ async def controller_of(cluster: Installed, way: Way, page: Page) -> AsyncIterat
     told = {"ClusterId": "c1", "ComponentVersion": __version__, "Method": way.method.value}
     tools = ControllerTools(
         access=cluster.access("job-sa"),
-        lookup=CloudLookup(AcrLookup(way.settings(page)), [INSTANCE], component=told),
+        lookup=CloudLookup(AcrLookup(way.settings(page)), [way.instance], component=told),
         check_settings=check_agent_settings,
         host="127.0.0.1",
         port=0,
@@ -149,13 +148,13 @@ async def controller_of(cluster: Installed, way: Way, page: Page) -> AsyncIterat
 
 
 def start_agents(
-    cluster: Installed, nodes: list[Node], identities: dict[str, Path], server: str
+    cluster: Installed, nodes: list[Node], way: Way, identities: dict[str, Path], server: str
 ) -> None:
     """Start agents on what the Job wrote, mounted, and have containerd ask them by it."""
     data = cluster.get(AGENT_MAP)["data"]
     for node in nodes:
         settings: dict[str, Any] = yaml.safe_load(data["agent.yaml"])
-        assert DOMAIN in [registry["name"] for registry in settings["registries"]]
+        assert way.domain in [registry["name"] for registry in settings["registries"]]
         mounted = cluster.folder / f"etc-{node.name}"
         mounted.mkdir()
         (mounted / "nodes.yaml").write_text(data["nodes.yaml"])
@@ -189,10 +188,12 @@ def store_of(node: Node) -> Path:
     return node.folder / "agent" / "store"
 
 
-async def pull_everywhere(bed: Bed, nodes: list[Node], fresh_image: FreshImages) -> None:
+async def pull_everywhere(
+    bed: Bed, nodes: list[Node], domain: str, fresh_image: FreshImages
+) -> None:
     """Pull a private image on every node: the registry sends it once, and to no containerd."""
     pushed = fresh_image()
-    reference = f"{DOMAIN}/{pushed.repository}:{pushed.tag}"
+    reference = f"{domain}/{pushed.repository}:{pushed.tag}"
     with pytest.raises(PullFailed, match=r"401|403|denied|authoriz|unauthorized"):
         await asyncio.to_thread(nodes[0].cri.pull, reference, timeout_s=60)
     await asyncio.gather(
@@ -247,7 +248,7 @@ async def uninstall(cluster: Installed, nodes: list[Node]) -> None:
         stepping.cancel()
     assert left == []
     for node in nodes:
-        assert not (node.certs_d / DOMAIN).exists()
+        assert not any((node.certs_d / domain).exists() for domain in (DOMAIN, REMOTE_DOMAIN))
         assert not store_of(node).exists()
 
 
@@ -279,7 +280,7 @@ async def test_the_whole_story_of_the_page(
         await follow_the_doctor(cluster, way, page, tmp_path / "values.yaml", capsys)
         done = await set_up(cluster, page)
         assert done.returncode == 0, done.stderr
-        assert f"registries: {DOMAIN}, VPC endpoint of {INSTANCE}\n" in done.stdout
+        assert f"registries: {way.domain}, VPC endpoint of {way.instance}\n" in done.stdout
         async with controller_of(cluster, way, page) as controller:
             identities = {
                 node: await asyncio.to_thread(
@@ -288,10 +289,10 @@ async def test_the_whole_story_of_the_page(
                 for node, address in hosts.items()
             }
             server = f"https://{host.ipv4}:{listener.getsockname()[1]}"
-            await asyncio.to_thread(start_agents, cluster, nodes, identities, server)
-            await pull_everywhere(bed, nodes, fresh_image)
+            await asyncio.to_thread(start_agents, cluster, nodes, way, identities, server)
+            await pull_everywhere(bed, nodes, way.domain, fresh_image)
 
             with pytest.raises(SwitchRefused, match=r"still installed in edge \(c1\)"):
-                await page.change(switch_off)
+                await page.change(way.switch(enable=False))
             await uninstall(cluster, nodes)
-        await page.change(switch_off)
+        await page.change(way.switch(enable=False))

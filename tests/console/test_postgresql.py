@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import inspect
 
-from shoal.control.store import access, accounts, clusters, instances
+from shoal.control.store import access, accounts, administrators, clusters, instances
 from shoal.control.store.backup import backup, restore
 from shoal.control.store.changes import Author, Changes, events
 from shoal.control.store.database import Database
 from shoal.control.store.migrate import migrate
-from shoal.control.store.system_policies import add_system_policies
 from shoal.control.store.tables import METADATA
 from shoal.control.store.vault import KEY_BYTES, Vault
 from shoal.core.console.models import (
@@ -70,44 +69,48 @@ def url(tmp_path: Path) -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _fill(changes: Changes) -> None:
-    instance = Instance(
-        "cri-1", "team", "cn-hangzhou", Edition.STANDARD, InstanceStatus.RUNNING,
-        "http://r", False, 0, None, 1, 1,
-    )  # fmt: skip
+def _fill(changes: Changes) -> str:
+    """Write a record of each kind; return the account that they belong to."""
     with changes.by(AUTHOR) as change:
-        accounts.first_administrator(change, "admin", hash_="h")
-        add_system_policies(change)
-        accounts.sign_in(change, "admin", region="")
+        administrators.first_administrator(change, "admin", hash_="h")
+        account = accounts.management(change.connection).id
+        accounts.create(change, "factory")
+        administrators.sign_in(change, "admin")
+        instance = Instance(
+            "cri-1", account, "team", "cn-hangzhou", Edition.STANDARD, InstanceStatus.RUNNING,
+            "http://r", False, 0, None, 1, 1,
+        )  # fmt: skip
         instances.create(change, instance)
         instances.switch(change, "cri-1", enable=True, confirmed=True)
-        clusters.create(change, Cluster("c1", "f", "r-1", "vpc-1", True, "1.28.3", False, "", 1))
+        cluster = Cluster("c1", account, "f", "r-1", "vpc-1", True, "1.28.3", False, "", 1)
+        clusters.create(change, cluster)
         clusters.report(change, Component("c1", "cri-1", "0.4.0", "rrsa", 1, 1, 1), installed=True)
-        access.create_user(change, "p2p", comment="")
-        access.create_key(change, VAULT, "p2p")
-        access.attach(change, "ShoalP2PComponentAccess", PrincipalKind.USER, "p2p")
-        access.put_provider(change, OidcProvider("x", "https://i", ("sts",), "", 1))
+        access.create_user(change, account, "p2p", comment="")
+        access.create_key(change, VAULT, account, "p2p")
+        access.attach(change, account, "ShoalP2PComponentAccess", PrincipalKind.USER, "p2p")
+        access.put_provider(change, OidcProvider(account, "x", "https://i", ("sts",), "", 1))
+    return account
 
 
 def test_records_migrations_and_backups_are_the_same_as_on_sqlite(url: str, tmp_path: Path) -> None:
     database = Database(url)
-    assert [step.number for step in migrate(database)] == [1]
+    assert [step.number for step in migrate(database)] == [1, 2]
     assert migrate(database) == ()
     with database.read() as connection:
         assert {*METADATA.tables} <= {*inspect(connection).get_table_names()}
-    _fill(Changes(database))
+    account = _fill(Changes(database))
     other = Database(f"sqlite:///{tmp_path}/console.db")
     rows = backup(database, tmp_path / "backup")
     assert restore(other, tmp_path / "backup") == rows
     with database.read() as first, other.read() as second:
         assert events(first) == events(second)
         assert instances.find_all(first) == instances.find_all(second)
-        assert access.counts(first) == access.counts(second)
+        assert access.counts(first, account) == access.counts(second, account)
     # And the way back.
     assert backup(other, tmp_path / "back") == rows
     assert restore(database, tmp_path / "back", replace=True) == rows
     with database.read() as connection:
-        (key,) = access.keys(connection, "p2p")
+        (key,) = access.keys(connection, account, "p2p")
         assert len(access.find_key(connection, VAULT, key.id)[1]) == 30
     other.close()
     database.close()

@@ -13,7 +13,7 @@ from shoal.control.api.metadata import Node
 from shoal.control.api.metadata import build as build_metadata
 from shoal.control.app import Mount, build
 from shoal.control.console import Console
-from shoal.control.store import accounts
+from shoal.control.store import administrators
 from shoal.control.store.database import Database
 from shoal.control.store.migrate import migrate
 from shoal.control.store.vault import open_vault
@@ -69,7 +69,7 @@ async def serve(
             bound = await _listen(serving, build(console, mounts=mounts), host, port)
             address = f"http://{bound}/console/"
             with database.read() as connection:
-                is_new = not accounts.administrators(connection)
+                is_new = not administrators.names(connection)
             say(f"console: {address}")
             if is_new:
                 say(f"first administrator: {address}setup?code={setup_code}")

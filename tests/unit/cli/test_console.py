@@ -26,9 +26,9 @@ def test_it_prints_where_it_is_and_the_first_administrators_page_and_ends_on_a_s
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            lines = [process.stdout.readline() for _ in range(3)]
+            lines = [process.stdout.readline() for _ in range(4)]
             found = re.search(
-                r"(http://127\.0\.0\.1:\d+/console/setup\?code=[0-9a-f]{16})", lines[2]
+                r"(http://127\.0\.0\.1:\d+/console/setup\?code=[0-9a-f]{16})", lines[3]
             )
             assert found, lines
             with urllib.request.urlopen(found[1], timeout=30) as answer:

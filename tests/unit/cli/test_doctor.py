@@ -16,7 +16,7 @@ from shoal.control.store.migrate import migrate
 from shoal.control.store.vault import KEY_BYTES, Vault
 from shoal.core.console.models import PrincipalKind
 from unit.adapters.cloud.page import DOMAIN, VPC, WORKER_ROLE, Page, serve_page
-from unit.control.api.served_cloud import INSTANCE
+from unit.control.api.served_cloud import INSTANCE, REMOTE
 
 
 @pytest.fixture
@@ -44,7 +44,11 @@ async def test_nothing_is_missing_where_every_step_was_done(
     values.write_text(f'acrInstances: "{INSTANCE}"\n')
     await page.change(
         lambda c: access.attach(
-            c, "AliyunContainerRegistryReadOnlyAccess", PrincipalKind.ROLE, WORKER_ROLE
+            c,
+            page.cloud.account,
+            "AliyunContainerRegistryReadOnlyAccess",
+            PrincipalKind.ROLE,
+            WORKER_ROLE,
         )
     )
     assert await _doctor("--values", str(values)) == 0
@@ -58,7 +62,9 @@ async def test_nothing_is_missing_where_every_step_was_done(
 async def test_a_forgotten_step_is_named_and_what_to_paste_is_printed(
     page: Page, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await page.change(lambda c: access.detach(c, "p2p", PrincipalKind.ROLE, WORKER_ROLE))
+    await page.change(
+        lambda c: access.detach(c, page.cloud.account, "p2p", PrincipalKind.ROLE, WORKER_ROLE)
+    )
     assert await _doctor("--instances", INSTANCE) == 1
     out = capsys.readouterr().out
     assert "MISSING  instance: Step 2, Method 1 (worker RAM role): " in out
@@ -69,11 +75,11 @@ async def test_a_forgotten_step_is_named_and_what_to_paste_is_printed(
 async def test_a_program_reads_the_same_as_json(
     page: Page, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await page.change(lambda c: instances.switch(c, INSTANCE, enable=False, confirmed=True))
+    await page.change(lambda c: instances.switch(c, REMOTE, enable=False, confirmed=True))
     page.write_token()
     values = tmp_path / "values.yaml"
     values.write_text(
-        f'registryInstances: "{INSTANCE}"\nregion: cn-hangzhou\nvpcId: {VPC}\nrrsa:\n'
+        f'registryInstances: "{REMOTE}"\nregion: cn-hangzhou\nvpcId: {VPC}\nrrsa:\n'
         f"  enable: true\n  rrsaRoleARN: {page.cloud.arn('cluster')}\n"
         f"  rrsaOIDCProviderRoleARN: {page.cloud.provider}\n"
         f"  assumeRoleARN: {page.cloud.arn('registry')}\n  expireDuration: 7200\n"

@@ -25,4 +25,4 @@ async def test_an_address_that_is_taken_is_told(tmp_path: Path) -> None:
                 setup_code="code",
                 say=said.append,
             )
-    assert said == ["database: applied 0001_start"]
+    assert said == ["database: applied 0001_start", "database: applied 0002_accounts"]

@@ -8,6 +8,8 @@ from shoal.control.api.callers import Caller
 from shoal.control.api.faults import Fault, missing
 from shoal.control.console import Console
 from shoal.control.store.changes import Author
+from shoal.core.console.fields import Check
+from shoal.core.errors import BadInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,11 @@ class Asked:
     author: Author
     parameters: Mapping[str, str]
 
+    @property
+    def account(self) -> str:
+        """Whose things the call is about: the caller's."""
+        return self.caller.account
+
     def text(self, name: str) -> str:
         """Return a parameter that has to be there.
 
@@ -26,6 +33,18 @@ class Asked:
             Fault: It is not.
         """
         return required(self.parameters, name)
+
+    def checked(self, name: str, accepts: Check, *, default: str | None = None) -> str:
+        """Return a parameter by its check; without a default it has to be there.
+
+        Raises:
+            Fault: It is not, or is not what it has to be.
+        """
+        text = self.text(name) if default is None else self.parameters.get(name) or default
+        try:
+            return accepts(text)
+        except BadInput as error:
+            raise invalid(name, str(error)) from error
 
     def flag(self, name: str, *, default: bool | None = None) -> bool:
         """Return a parameter that is `true` or `false`.

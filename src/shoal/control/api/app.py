@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from shoal.control.api import components, ram, ram_policies, registry, sts
+from shoal.control.api import accounts, components, ram, ram_policies, registry, sts
 from shoal.control.api.actions import Action, Asked
 from shoal.control.api.callers import authenticate
 from shoal.control.api.faults import Fault, missing
@@ -25,6 +25,7 @@ _SERVED: Mapping[str, Mapping[str, Action]] = {
     registry.VERSION: {**registry.ACTIONS, **components.ACTIONS},
     sts.VERSION: sts.ACTIONS,
     ram.VERSION: {**ram.ACTIONS, **ram_policies.ACTIONS},
+    accounts.VERSION: accounts.ACTIONS,
 }
 _UNSIGNED = "AssumeRoleWithOIDC"
 

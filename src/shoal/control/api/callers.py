@@ -11,10 +11,10 @@ from shoal.control.api.faults import Fault, missing, no_permission
 from shoal.control.api.nonces import Nonces
 from shoal.control.api.signatures import Call
 from shoal.control.console import Console
-from shoal.control.store import access, accounts
+from shoal.control.store import access
 from shoal.control.store.records import NotFound
 from shoal.control.store.vault import Vault
-from shoal.core.console.models import PrincipalKind
+from shoal.core.console.models import PrincipalKind, Role, User, root_arn
 from shoal.core.iam.policies import Decision, Request, decide
 
 
@@ -122,9 +122,9 @@ async def authenticate(
             console.vault, key_id=who.key_id, token=who.token, now_s=now_s
         )
         holder = await console.known(
-            ("holder", session.role_name), lambda connection: _role(connection, session.role_name)
+            ("holder", session.role_id), lambda connection: _role(connection, session.role_id)
         )
-        caller = _in_session(holder, session)
+        caller = replace(holder, arn=f"{holder.arn}/{session.name}", narrowing=session.policy)
     else:
         user = await console.known(
             ("key", who.key_id), lambda connection: _user(connection, console.vault, who.key_id)
@@ -165,49 +165,27 @@ def _user(connection: Connection, vault: Vault, key_id: str) -> _KeyHolder:
         ) from None
     if not key.active:
         raise Fault(400, "InvalidAccessKeyId.Inactive", "Specified access key is disabled.")
-    user = access.user(connection, key.user_name)
-    account = accounts.account_id(connection)
-    arn = f"acs:ram::{account}:user/{user.name}"
-    caller = Caller(
-        account=account,
-        kind=PrincipalKind.USER,
-        id=user.id,
-        arn=arn,
-        principals=(arn, f"acs:ram::{account}:root"),
-        documents=_documents(connection, PrincipalKind.USER, user.name),
-    )
-    return _KeyHolder(caller, secret)
+    user = access.user(connection, key.account, key.user_name)
+    return _KeyHolder(_caller(connection, PrincipalKind.USER, user), secret)
 
 
-def _role(connection: Connection, name: str) -> Caller:
-    try:
-        role = access.role(connection, name)
-    except NotFound:
-        raise _role_is_gone() from None
-    account = accounts.account_id(connection)
-    arn = f"acs:ram::{account}:role/{role.name}"
+def _role(connection: Connection, id_: str) -> Caller:
+    role = access.role_by_id(connection, id_)
+    if role is None:
+        raise Fault(400, "InvalidSecurityToken.Expired", "The role of this session is gone.")
+    return _caller(connection, PrincipalKind.ROLE, role)
+
+
+def _caller(connection: Connection, kind: PrincipalKind, who: User | Role) -> Caller:
+    policies = access.policies_of(connection, who.account, kind, who.name)
     return Caller(
-        account=account,
-        kind=PrincipalKind.ROLE,
-        id=role.id,
-        arn=arn,
-        principals=(arn, f"acs:ram::{account}:root"),
-        documents=_documents(connection, PrincipalKind.ROLE, role.name),
+        account=who.account,
+        kind=kind,
+        id=who.id,
+        arn=who.arn,
+        principals=(who.arn, root_arn(who.account)),
+        documents=tuple(policy.document for policy in policies),
     )
-
-
-def _in_session(holder: Caller, session: sessions.Session) -> Caller:
-    if holder.id != session.role_id:
-        raise _role_is_gone()  # another role of its name
-    return replace(holder, arn=f"{holder.arn}/{session.name}", narrowing=session.policy)
-
-
-def _role_is_gone() -> Fault:
-    return Fault(400, "InvalidSecurityToken.Expired", "The role of this session is gone.")
-
-
-def _documents(connection: Connection, kind: PrincipalKind, name: str) -> tuple[str, ...]:
-    return tuple(policy.document for policy in access.policies_of(connection, kind, name))
 
 
 def _must(name: str) -> str:

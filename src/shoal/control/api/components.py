@@ -15,7 +15,6 @@ from shoal.core.console import fields
 from shoal.core.console.chart_values import Method
 from shoal.core.console.models import Cluster, Component, Instance
 from shoal.core.console.switch import may_accelerate
-from shoal.core.errors import BadInput
 
 
 async def report_component(asked: Asked) -> dict[str, object]:
@@ -25,19 +24,20 @@ async def report_component(asked: Asked) -> dict[str, object]:
     `Uninstalled` at the end. A cluster that is not known yet is added.
     """
     instance = await instance_of(asked, "ReportP2PComponent", implied_by="GetInstanceVpcEndpoint")
-    cluster_id = _checked(asked, "ClusterId", fields.cluster_id)
-    version = _checked(asked, "ComponentVersion", fields.line)
+    cluster_id = asked.checked("ClusterId", fields.cluster_id)
+    version = asked.checked("ComponentVersion", fields.line)
     method = asked.text("Method")
     if method not in list(Method):
         raise invalid("Method", f"one of {', '.join(Method)}")
     installed = asked.flag("Installed", default=False)
     cluster = Cluster(
         id=cluster_id,
-        name=_checked(asked, "ClusterName", fields.kubernetes_name, default=cluster_id[:53]),
-        region=_checked(asked, "ClusterRegion", fields.region, default=instance.region),
-        vpc_id=_checked(asked, "ClusterVpcId", fields.optional(fields.vpc_id), default=""),
+        account=asked.account,
+        name=asked.checked("ClusterName", fields.kubernetes_name, default=cluster_id[:53]),
+        region=asked.checked("ClusterRegion", fields.region, default=instance.region),
+        vpc_id=asked.checked("ClusterVpcId", fields.optional(fields.vpc_id), default=""),
         edge=True,
-        version=_checked(asked, "ClusterVersion", fields.version, default="0.0.0"),
+        version=asked.checked("ClusterVersion", fields.version, default="0.0.0"),
         rrsa_enabled=method == Method.RRSA,
         rrsa_issuer="",
         created_at=asked.console.now_s,
@@ -77,14 +77,6 @@ def _share(instance: Instance, component: Component | None) -> dict[str, object]
         "Enable": may_accelerate(instance, component),
         "Generation": instance.p2p_generation,
     }
-
-
-def _checked(asked: Asked, name: str, accepts: fields.Check, *, default: str | None = None) -> str:
-    text = asked.text(name) if default is None else asked.parameters.get(name) or default
-    try:
-        return accepts(text)
-    except BadInput as error:
-        raise invalid(name, str(error)) from error
 
 
 ACTIONS: Mapping[str, Action] = {"ReportP2PComponent": report_component}

@@ -29,9 +29,11 @@ async def instance_of(asked: Asked, action: str, *, implied_by: str = "") -> Ins
             return None
 
     found = await asked.console.known(("instance", id_), look)
+    if found is not None and found.account != asked.account:
+        found = None  # another account's is as if there were none
     # Permission first: who may not ask does not learn which instances there are.
     region = found.region if found is not None else "*"
-    resource = f"acs:cr:{region}:{asked.caller.account}:instance/{id_}"
+    resource = f"acs:cr:{region}:{asked.account}:instance/{id_}"
     asked.caller.demand(f"cr:{action}", resource, implied_by=implied_by and f"cr:{implied_by}")
     if found is None:
         raise Fault(404, "INSTANCE_NOT_EXIST", f"The instance {id_} does not exist.")

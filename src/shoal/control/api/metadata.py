@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from shoal.control.api import sessions
 from shoal.control.api.actions import stamp
 from shoal.control.console import Console
-from shoal.control.store import access, accounts, clusters
+from shoal.control.store import access, clusters
 from shoal.control.store.records import NotFound
 from shoal.core.console.models import Role
 from shoal.core.iam.policies import Decision
@@ -73,9 +73,12 @@ class _Service:
         self._admit(request)
         cluster = await self._console.read(lambda c: clusters.find(c, self._node.cluster_id))
         name = request.match_info["name"]
-        if name == "owner-account-id":
-            return web.Response(text=await self._console.read(accounts.account_id))
-        found = {"region-id": cluster.region, "vpc-id": cluster.vpc_id}.get(name)
+        facts = {
+            "region-id": cluster.region,
+            "vpc-id": cluster.vpc_id,
+            "owner-account-id": cluster.account,
+        }
+        found = facts.get(name)
         if found is None:
             raise web.HTTPNotFound
         return web.Response(text=found)
@@ -90,7 +93,7 @@ class _Service:
         if request.match_info["role"] != role.name:
             raise web.HTTPNotFound
         now_s = self._console.now_s
-        session = sessions.Session(role.name, role.id, "worker", now_s + SESSION_S, "")
+        session = sessions.Session(role.id, "worker", now_s + SESSION_S, "")
         made = sessions.issue(self._console.vault, session)
         answer = {
             "AccessKeyId": made.key_id,
@@ -112,7 +115,8 @@ class _Service:
     async def _role(self) -> Role:
         def find(connection: Connection) -> Role:
             try:
-                role = access.role(connection, self._node.role)
+                cluster = clusters.find(connection, self._node.cluster_id)
+                role = access.role(connection, cluster.account, self._node.role)
             except NotFound:
                 raise web.HTTPNotFound from None
             if may_assume(role.trust, _ECS) is not Decision.ALLOWED:

@@ -32,7 +32,9 @@ async def create_user(asked: Asked) -> dict[str, object]:
     name = named(asked, "UserName", "CreateUser", "user")
     comment = line_of(asked, "Comments") or line_of(asked, "DisplayName")
     made = await changed(
-        asked, "User", lambda change: access.create_user(change, name, comment=comment)
+        asked,
+        "User",
+        lambda change: access.create_user(change, asked.account, name, comment=comment),
     )
     return {"User": _user(made)}
 
@@ -40,13 +42,13 @@ async def create_user(asked: Asked) -> dict[str, object]:
 async def get_user(asked: Asked) -> dict[str, object]:
     """Describe a user."""
     name = named(asked, "UserName", "GetUser", "user")
-    return {"User": _user(await read(asked, "User", lambda c: access.user(c, name)))}
+    return {"User": _user(await read(asked, "User", lambda c: access.user(c, asked.account, name)))}
 
 
 async def list_users(asked: Asked) -> dict[str, object]:
     """Describe all users, a page of them."""
-    asked.caller.demand("ram:ListUsers", f"acs:ram:*:{asked.caller.account}:user/*")
-    found = await asked.console.read(access.users)
+    asked.caller.demand("ram:ListUsers", f"acs:ram:*:{asked.account}:user/*")
+    found = await asked.console.read(lambda c: access.users(c, asked.account))
     shown, page = paged(asked, found, lambda user: user.name)
     return {"Users": {"User": [_user(user) for user in shown]}, **page}
 
@@ -56,10 +58,10 @@ async def delete_user(asked: Asked) -> dict[str, object]:
     name = named(asked, "UserName", "DeleteUser", "user")
 
     def remove(change: Change) -> None:
-        if access.keys(change.connection, name):
+        if access.keys(change.connection, asked.account, name):
             raise Fault(409, "DeleteConflict.User.AccessKey", f"{name} has access keys.")
-        _unattached(change, PrincipalKind.USER, name, "DeleteConflict.User.Policy")
-        access.remove_user(change, name)
+        _unattached(change, asked.account, PrincipalKind.USER, name, "DeleteConflict.User.Policy")
+        access.remove_user(change, asked.account, name)
 
     await changed(asked, "User", remove)
     return {}
@@ -71,7 +73,7 @@ async def create_access_key(asked: Asked) -> dict[str, object]:
     key, secret = await changed(
         asked,
         "User",
-        lambda change: access.create_key(change, asked.console.vault, name),
+        lambda change: access.create_key(change, asked.console.vault, asked.account, name),
         limit="LimitExceeded.User.AccessKey",
     )
     return {"AccessKey": {**_key(key), "AccessKeySecret": secret}}
@@ -82,8 +84,8 @@ async def list_access_keys(asked: Asked) -> dict[str, object]:
     name = _own_or_named(asked, "ListAccessKeys")
 
     def look(connection: Connection) -> list[AccessKey]:
-        access.user(connection, name)
-        return access.keys(connection, name)
+        access.user(connection, asked.account, name)
+        return access.keys(connection, asked.account, name)
 
     found = await read(asked, "User", look)
     return {"AccessKeys": {"AccessKey": [_key(key) for key in found]}}
@@ -99,7 +101,7 @@ async def update_access_key(asked: Asked) -> dict[str, object]:
     await changed(
         asked,
         "User.AccessKey",
-        lambda change: access.set_key_active(change, name, key_id, active=active),
+        lambda change: access.set_key_active(change, asked.account, name, key_id, active=active),
     )
     return {}
 
@@ -107,7 +109,11 @@ async def update_access_key(asked: Asked) -> dict[str, object]:
 async def delete_access_key(asked: Asked) -> dict[str, object]:
     """Delete an access key."""
     name, key_id = _own_or_named(asked, "DeleteAccessKey"), asked.text("UserAccessKeyId")
-    await changed(asked, "User.AccessKey", lambda change: access.remove_key(change, name, key_id))
+    await changed(
+        asked,
+        "User.AccessKey",
+        lambda change: access.remove_key(change, asked.account, name, key_id),
+    )
     return {}
 
 
@@ -119,25 +125,28 @@ async def create_role(asked: Asked) -> dict[str, object]:
     comment = line_of(asked, "Description")
 
     def create(change: Change) -> Role:
-        if any(role.name == name for role in access.roles(change.connection)):
+        if any(role.name == name for role in access.roles(change.connection, asked.account)):
             raise AlreadyExists(f"there is a role {name} already")
-        access.put_role(change, name, comment=comment, trust=trust, max_session_s=session_s)
-        return access.role(change.connection, name)
+        access.put_role(
+            change, asked.account, name, comment=comment, trust=trust, max_session_s=session_s
+        )
+        return access.role(change.connection, asked.account, name)
 
-    return {"Role": _role(asked, await changed(asked, "Role", create))}
+    return {"Role": _role(await changed(asked, "Role", create))}
 
 
 async def get_role(asked: Asked) -> dict[str, object]:
     """Describe a role."""
     name = named(asked, "RoleName", "GetRole", "role")
-    return {"Role": _role(asked, await read(asked, "Role", lambda c: access.role(c, name)))}
+    return {"Role": _role(await read(asked, "Role", lambda c: access.role(c, asked.account, name)))}
 
 
 async def list_roles(asked: Asked) -> dict[str, object]:
     """Describe all roles, a page of them, without their trust policies as the cloud does."""
-    asked.caller.demand("ram:ListRoles", f"acs:ram:*:{asked.caller.account}:role/*")
-    shown, page = paged(asked, await asked.console.read(access.roles), lambda role: role.name)
-    roles = [_role(asked, role) for role in shown]
+    asked.caller.demand("ram:ListRoles", f"acs:ram:*:{asked.account}:role/*")
+    found = await asked.console.read(lambda c: access.roles(c, asked.account))
+    shown, page = paged(asked, found, lambda role: role.name)
+    roles = [_role(role) for role in shown]
     for role in roles:
         del role["AssumeRolePolicyDocument"]
     return {"Roles": {"Role": roles}, **page}
@@ -154,17 +163,18 @@ async def update_role(asked: Asked) -> dict[str, object]:
     )
 
     def update(change: Change) -> Role:
-        role = access.role(change.connection, name)
+        role = access.role(change.connection, asked.account, name)
         access.put_role(
             change,
+            asked.account,
             name,
             comment=line_of(asked, "NewDescription") or role.comment,
             trust=trust or role.trust,
             max_session_s=_session_s(asked, "NewMaxSessionDuration", role.max_session_s),
         )
-        return access.role(change.connection, name)
+        return access.role(change.connection, asked.account, name)
 
-    return {"Role": _role(asked, await changed(asked, "Role", update))}
+    return {"Role": _role(await changed(asked, "Role", update))}
 
 
 async def delete_role(asked: Asked) -> dict[str, object]:
@@ -172,8 +182,8 @@ async def delete_role(asked: Asked) -> dict[str, object]:
     name = named(asked, "RoleName", "DeleteRole", "role")
 
     def remove(change: Change) -> None:
-        _unattached(change, PrincipalKind.ROLE, name, "DeleteConflict.Role.Policy")
-        access.remove_role(change, name)
+        _unattached(change, asked.account, PrincipalKind.ROLE, name, "DeleteConflict.Role.Policy")
+        access.remove_role(change, asked.account, name)
 
     await changed(asked, "Role", remove)
     return {}
@@ -203,7 +213,7 @@ def named(asked: Asked, parameter: str, action: str, kind: str) -> str:
         Fault: They may not, or it is no name.
     """
     name = asked.text(parameter)
-    asked.caller.demand(f"ram:{action}", f"acs:ram:*:{asked.caller.account}:{kind}/{name}")
+    asked.caller.demand(f"ram:{action}", f"acs:ram:*:{asked.account}:{kind}/{name}")
     try:
         return fields.principal(name)
     except BadInput as error:
@@ -272,8 +282,8 @@ def _own_or_named(asked: Asked, action: str) -> str:
     return asked.caller.arn.rpartition("/")[2]
 
 
-def _unattached(change: Change, kind: PrincipalKind, name: str, code: str) -> None:
-    held = access.policies_of(change.connection, kind, name)
+def _unattached(change: Change, account: str, kind: PrincipalKind, name: str, code: str) -> None:
+    held = access.policies_of(change.connection, account, kind, name)
     if held:
         policies = ", ".join(policy.name for policy in held)
         raise Fault(409, code, f"{name} has policies ({policies}): detach them first.")
@@ -329,11 +339,11 @@ def _key(key: AccessKey) -> dict[str, object]:
     }
 
 
-def _role(asked: Asked, role: Role) -> dict[str, object]:
+def _role(role: Role) -> dict[str, object]:
     return {
         "RoleId": role.id,
         "RoleName": role.name,
-        "Arn": f"acs:ram::{asked.caller.account}:role/{role.name}",
+        "Arn": role.arn,
         "Description": role.comment,
         "AssumeRolePolicyDocument": role.trust,
         "MaxSessionDuration": role.max_session_s,

@@ -22,10 +22,10 @@ async def create_policy(asked: Asked) -> dict[str, object]:
     comment = line_of(asked, "Description")
 
     def create(change: Change) -> Policy:
-        if any(policy.name == name for policy in access.policies(change.connection)):
+        if any(policy.name == name for policy in access.policies(change.connection, asked.account)):
             raise AlreadyExists(f"there is a policy {name} already")
-        access.put_policy(change, name, comment=comment, document=document)
-        return access.policy(change.connection, name)
+        access.put_policy(change, asked.account, name, comment=comment, document=document)
+        return access.policy(change.connection, asked.account, name)
 
     return {"Policy": _policy(await changed(asked, "Policy", create))}
 
@@ -34,8 +34,10 @@ async def get_policy(asked: Asked) -> dict[str, object]:
     """Describe a policy with its document."""
     name = named(asked, "PolicyName", "GetPolicy", "policy")
     kind = _kind(asked)
-    policy = await read(asked, "Policy", lambda c: access.policy_of_kind(c, name, system=kind))
-    counts = await asked.console.read(access.counts)
+    policy = await read(
+        asked, "Policy", lambda c: access.policy_of_kind(c, asked.account, name, system=kind)
+    )
+    counts = await asked.console.read(lambda c: access.counts(c, asked.account))
     return {
         "Policy": {**_policy(policy), "AttachmentCount": counts.get(name, 0)},
         "DefaultPolicyVersion": {
@@ -49,11 +51,11 @@ async def get_policy(asked: Asked) -> dict[str, object]:
 
 async def list_policies(asked: Asked) -> dict[str, object]:
     """Describe all policies, a page of them."""
-    asked.caller.demand("ram:ListPolicies", f"acs:ram:*:{asked.caller.account}:policy/*")
-    found = await asked.console.read(access.policies)
+    asked.caller.demand("ram:ListPolicies", f"acs:ram:*:{asked.account}:policy/*")
+    found = await asked.console.read(lambda c: access.policies(c, asked.account))
     if wanted := asked.parameters.get("PolicyType"):
         found = [one for one in found if _type(one) == wanted]
-    counts = await asked.console.read(access.counts)
+    counts = await asked.console.read(lambda c: access.counts(c, asked.account))
     shown, page = paged(asked, found, lambda policy: policy.name)
     policies = [{**_policy(one), "AttachmentCount": counts.get(one.name, 0)} for one in shown]
     return {"Policies": {"Policy": policies}, **page}
@@ -62,7 +64,7 @@ async def list_policies(asked: Asked) -> dict[str, object]:
 async def delete_policy(asked: Asked) -> dict[str, object]:
     """Delete a policy that nobody has."""
     name = named(asked, "PolicyName", "DeletePolicy", "policy")
-    await changed(asked, "Policy", lambda change: access.remove_policy(change, name))
+    await changed(asked, "Policy", lambda change: access.remove_policy(change, asked.account, name))
     return {}
 
 
@@ -114,8 +116,8 @@ async def _attach(asked: Asked, action: str, kind: PrincipalKind) -> dict[str, o
     holder, name, system = _holder(asked, action, kind), asked.text("PolicyName"), _kind(asked)
 
     def attach(change: Change) -> None:
-        access.policy_of_kind(change.connection, name, system=system)
-        access.attach(change, name, kind, holder)
+        access.policy_of_kind(change.connection, asked.account, name, system=system)
+        access.attach(change, asked.account, name, kind, holder)
 
     await changed(asked, "Policy", attach)
     return {}
@@ -125,8 +127,8 @@ async def _detach(asked: Asked, action: str, kind: PrincipalKind) -> dict[str, o
     holder, name, system = _holder(asked, action, kind), asked.text("PolicyName"), _kind(asked)
 
     def detach(change: Change) -> None:
-        access.policy_of_kind(change.connection, name, system=system)
-        access.detach(change, name, kind, holder)
+        access.policy_of_kind(change.connection, asked.account, name, system=system)
+        access.detach(change, asked.account, name, kind, holder)
 
     await changed(asked, "Policy", detach)
     return {}
@@ -136,8 +138,10 @@ async def _list_for(asked: Asked, action: str, kind: PrincipalKind) -> dict[str,
     holder = _holder(asked, action, kind)
 
     def look(connection: Connection) -> list[Policy]:
-        (access.user if kind is PrincipalKind.USER else access.role)(connection, holder)
-        return access.policies_of(connection, kind, holder)
+        (access.user if kind is PrincipalKind.USER else access.role)(
+            connection, asked.account, holder
+        )
+        return access.policies_of(connection, asked.account, kind, holder)
 
     entity = "User" if kind is PrincipalKind.USER else "Role"
     found = await read(asked, entity, look)

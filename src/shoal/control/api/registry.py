@@ -1,7 +1,7 @@
 """Container Registry, version 2018-12-01: instances, endpoints, VPC links and the P2P switch.
 
-The documented actions answer as the cloud's do. Get- and SetInstanceP2PAcceleration are ours: the
-cloud has that switch in its console alone.
+The documented actions answer as the cloud's do. CreateInstance and Get- and
+SetInstanceP2PAcceleration are ours: the cloud has these in its console alone.
 """
 
 from collections.abc import Mapping
@@ -10,8 +10,10 @@ from shoal.control.api.actions import DONE, Action, Asked, invalid, stamp, whole
 from shoal.control.api.faults import Fault
 from shoal.control.api.instances import instance_of, ways_of
 from shoal.control.store import instances
+from shoal.control.store.changes import Change
 from shoal.control.store.records import AlreadyExists, NotFound
-from shoal.core.console.models import EndpointKind, Instance, LinkStatus, VpcLink
+from shoal.core.console import fields
+from shoal.core.console.models import Edition, EndpointKind, Instance, LinkStatus, VpcLink
 from shoal.core.console.switch import SwitchRefused
 
 VERSION = "2018-12-01"
@@ -24,10 +26,10 @@ async def get_instance(asked: Asked) -> dict[str, object]:
 
 async def list_instance(asked: Asked) -> dict[str, object]:
     """Describe instances, a page of them."""
-    asked.caller.demand("cr:ListInstance", f"acs:cr:*:{asked.caller.account}:instance/*")
+    asked.caller.demand("cr:ListInstance", f"acs:cr:*:{asked.account}:instance/*")
     page = whole(asked.parameters, "PageNo", default=1, low=1, high=100_000)
     size = whole(asked.parameters, "PageSize", default=30, low=1, high=100)
-    found = await asked.console.read(instances.find_all)
+    found = await asked.console.read(lambda c: instances.find_all(c, account=asked.account))
     for key, attribute in (
         ("RegionId", "region"),
         ("InstanceName", "name"),
@@ -43,6 +45,31 @@ async def list_instance(asked: Asked) -> dict[str, object]:
         "TotalCount": len(found),
         "Instances": [{**_described(one), "RegionId": one.region} for one in shown],
     }
+
+
+async def create_instance(asked: Asked) -> dict[str, object]:
+    """Put an instance before a registry. The cloud sells them instead: this action is ours."""
+    region = asked.checked("RegionId", fields.region)
+    asked.caller.demand("cr:CreateInstance", f"acs:cr:{region}:{asked.account}:instance/*")
+    name = asked.checked("InstanceName", fields.instance_name)
+    edition = Edition(asked.checked("InstanceSpecification", fields.edition))
+    registry_url = asked.checked("RegistryUrl", fields.registry_url)
+
+    def make(change: Change) -> Instance:
+        return instances.make(
+            change,
+            asked.account,
+            name=name,
+            region=region,
+            edition=edition,
+            registry_url=registry_url,
+        )
+
+    try:
+        made = await asked.console.change(asked.author, make)
+    except AlreadyExists as error:
+        raise Fault(409, "INSTANCE_NAME_EXIST", str(error)) from error
+    return {**DONE, "InstanceId": made.id}
 
 
 async def get_instance_vpc_endpoint(asked: Asked) -> dict[str, object]:
@@ -178,6 +205,7 @@ async def get_instance_endpoint(asked: Asked) -> dict[str, object]:
 
 
 ACTIONS: Mapping[str, Action] = {
+    "CreateInstance": create_instance,
     "GetInstance": get_instance,
     "ListInstance": list_instance,
     "GetInstanceVpcEndpoint": get_instance_vpc_endpoint,

@@ -15,9 +15,8 @@ MAX_TOKEN_CHARS = 16_384
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """An assumed role. `role_id` ties it to the role that was: a new one of its name is another."""
+    """An assumed role, by its number: a new role of its name has another."""
 
-    role_name: str
     role_id: str
     name: str
     expires_at_s: int

@@ -10,7 +10,7 @@ from shoal.control.api.actions import Action, Asked, invalid, required, stamp, w
 from shoal.control.api.faults import TRUST_POLICY, Fault, no_permission
 from shoal.control.api.issuer_keys import IssuerKeys
 from shoal.control.console import Console
-from shoal.control.store import access, accounts
+from shoal.control.store import access
 from shoal.control.store.records import NotFound
 from shoal.core.console.documents import problems
 from shoal.core.console.models import OidcProvider, PrincipalKind, Role
@@ -43,7 +43,7 @@ async def assume_role(asked: Asked) -> dict[str, object]:
             kind=decision.value,
             policy_type=TRUST_POLICY,
         )
-    return _session(asked.console, role, arn, asked.parameters)
+    return _session(asked.console, role, asked.parameters)
 
 
 async def get_caller_identity(asked: Asked) -> dict[str, object]:
@@ -95,7 +95,7 @@ async def assume_role_with_oidc(
             f"There is no permission: the role's trust policy does not accept {claims.subject}.",
         )
     return {
-        **_session(console, role, arn, parameters),
+        **_session(console, role, parameters),
         "OIDCTokenInfo": {
             "Subject": claims.subject,
             "Issuer": claims.issuer,
@@ -113,9 +113,7 @@ ACTIONS: Mapping[str, Action] = {
 }
 
 
-def _session(
-    console: Console, role: Role, arn: str, parameters: Mapping[str, str]
-) -> dict[str, object]:
+def _session(console: Console, role: Role, parameters: Mapping[str, str]) -> dict[str, object]:
     name = required(parameters, "RoleSessionName")
     if not _SESSION_NAME.fullmatch(name):
         raise invalid("RoleSessionName", "2 to 64 letters, digits or .@-_")
@@ -130,10 +128,10 @@ def _session(
     policy = parameters.get("Policy", "")
     if policy and problems(policy, trust=False):
         raise invalid("Policy", "a policy document")
-    session = sessions.Session(role.name, role.id, name, console.now_s + duration_s, policy)
+    session = sessions.Session(role.id, name, console.now_s + duration_s, policy)
     made = sessions.issue(console.vault, session)
     return {
-        "AssumedRoleUser": {"Arn": f"{arn}/{name}", "AssumedRoleId": f"{role.id}:{name}"},
+        "AssumedRoleUser": {"Arn": f"{role.arn}/{name}", "AssumedRoleId": f"{role.id}:{name}"},
         "Credentials": {
             "AccessKeyId": made.key_id,
             "AccessKeySecret": made.secret,
@@ -148,9 +146,7 @@ def _role(connection: Connection, arn: str) -> Role:
     if found is None:
         raise invalid("RoleArn", "like acs:ram::<account>:role/<name>")
     try:
-        if found["account"] != accounts.account_id(connection):
-            raise NotFound
-        return access.role(connection, found["name"])
+        return access.role(connection, found["account"], found["name"])
     except NotFound:
         raise Fault(404, "EntityNotExist.Role", f"The role {arn} does not exist.") from None
 
@@ -159,7 +155,7 @@ def _provider(connection: Connection, arn: str) -> OidcProvider:
     found = _PROVIDER_ARN.fullmatch(arn)
     if found is None:
         raise invalid("OIDCProviderArn", "like acs:ram::<account>:oidc-provider/<name>")
-    for provider in access.providers(connection):
-        if provider.name == found["name"] and found["account"] == accounts.account_id(connection):
+    for provider in access.providers(connection, found["account"]):
+        if provider.name == found["name"]:
             return provider
     raise Fault(401, "AuthenticationFail.NoPermission", "No such OIDC Provider registered.")

@@ -1,178 +1,87 @@
-"""The people who sign in to the pages, their sessions, and the console's own account number."""
+"""Accounts: who owns what. The first comes with the first administrator, and may make others.
 
-import hashlib
-from dataclasses import dataclass
+Each begins with the system's policies. One that another made has, as in the cloud, a role by which
+whoever may assume roles in the management account comes into it.
+"""
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+import json
 
-from shoal.control.store import ids
+from sqlalchemy import Connection, insert, select
+
+from shoal.control.store import access, ids
 from shoal.control.store.changes import Change
-from shoal.control.store.records import AlreadyExists, NotFound, StillInUse, from_row
-from shoal.control.store.tables import ADMINISTRATOR, SETTING, WEB_SESSION
+from shoal.control.store.records import AlreadyExists, NotFound, from_row, to_row
+from shoal.control.store.system_policies import ADMINISTRATOR_ACCESS, add_system_policies
+from shoal.control.store.tables import ACCOUNT
+from shoal.core.console.models import Account, PrincipalKind, root_arn
 
-IDLE_S = 8 * 3600  # a working day: who comes back the next morning signs in anew
-LONGEST_S = 7 * 24 * 3600
-_SEEN_EVERY_S = 60  # a session's last use is written no more often than this
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """A signed-in browser. Its token is kept only as a hash: a stolen database signs nobody in."""
-
-    token_hash: str
-    administrator: str
-    csrf_token: str
-    region: str
-    created_at: int
-    seen_at: int
+FIRST_NAME = "default"
+# Source: the cloud's resource directory, whose accounts have a role of this name.
+ACCESS_ROLE = "ResourceDirectoryAccountAccessRole"
+ACCESS_SESSION_S = 3600
 
 
-def account_id(connection: Connection) -> str:
-    """Return the account's number, or an empty text before the first administrator."""
-    query = select(SETTING.c.value).where(SETTING.c.name == "account_id")
-    return connection.execute(query).scalar_one_or_none() or ""
+def find_all(connection: Connection) -> list[Account]:
+    """Return all accounts, the management account first, then by name."""
+    query = select(ACCOUNT).order_by(ACCOUNT.c.management.desc(), ACCOUNT.c.name)
+    return [from_row(Account, row) for row in connection.execute(query)]
 
 
-def administrators(connection: Connection) -> list[str]:
-    """Return the names of those who may sign in."""
-    query = select(ADMINISTRATOR.c.name).order_by(ADMINISTRATOR.c.name)
-    return list(connection.execute(query).scalars())
-
-
-def password_hash(connection: Connection, name: str) -> str | None:
-    """Return the hash of someone's password, or None if nobody has this name."""
-    query = select(ADMINISTRATOR.c.password_hash).where(ADMINISTRATOR.c.name == name)
-    return connection.execute(query).scalar_one_or_none()
-
-
-def first_administrator(change: Change, name: str, *, hash_: str) -> None:
-    """Make the administrator of a console that has none, and its account number.
+def find(connection: Connection, id_: str) -> Account:
+    """Return one account.
 
     Raises:
-        AlreadyExists: There is one.
+        NotFound: There is none of this number.
     """
-    if administrators(change.connection):
-        raise AlreadyExists("this console has an administrator already: sign in")
-    change.connection.execute(insert(SETTING).values(name="account_id", value=ids.account_id()))
-    add_administrator(change, name, hash_=hash_)
+    row = connection.execute(select(ACCOUNT).where(ACCOUNT.c.id == id_)).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no account {id_}")
+    return from_row(Account, row)
 
 
-def add_administrator(change: Change, name: str, *, hash_: str) -> None:
-    """Let one more person sign in.
+def management(connection: Connection) -> Account:
+    """Return the first account.
+
+    Raises:
+        NotFound: There is none before the first administrator.
+    """
+    query = select(ACCOUNT).where(ACCOUNT.c.management.is_(True))
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        raise NotFound("there is no account yet")
+    return from_row(Account, row)
+
+
+def create(change: Change, name: str) -> Account:
+    """Add an account; the first of all is the management account.
 
     Raises:
         AlreadyExists: The name is taken.
     """
-    if name in administrators(change.connection):
-        raise AlreadyExists(f"there is an administrator {name} already")
-    change.connection.execute(
-        insert(ADMINISTRATOR).values(name=name, password_hash=hash_, created_at=change.now_s)
+    known = find_all(change.connection)
+    if any(one.name == name for one in known):
+        raise AlreadyExists(f"there is an account {name} already")
+    made = Account(ids.account_id(), name, management=not known, created_at=change.now_s)
+    change.connection.execute(insert(ACCOUNT).values(to_row(made)))
+    change.record("CreateAccount", made.id, name)
+    add_system_policies(change, made.id)
+    if known:
+        _let_in(change, made, known[0])
+    return made
+
+
+def _let_in(change: Change, made: Account, manager: Account) -> None:
+    statement = {
+        "Effect": "Allow",
+        "Action": "sts:AssumeRole",
+        "Principal": {"RAM": [root_arn(manager.id)]},
+    }
+    access.put_role(
+        change,
+        made.id,
+        ACCESS_ROLE,
+        comment=f"The way in from account {manager.name}.",
+        trust=json.dumps({"Version": "1", "Statement": [statement]}, indent=2),
+        max_session_s=ACCESS_SESSION_S,
     )
-    change.record("CreateAdministrator", f"administrator/{name}")
-
-
-def set_password(change: Change, name: str, *, hash_: str) -> None:
-    """Change a password; every session of that person ends.
-
-    Raises:
-        NotFound: Nobody has this name.
-    """
-    done = change.connection.execute(
-        update(ADMINISTRATOR).where(ADMINISTRATOR.c.name == name).values(password_hash=hash_)
-    )
-    if not done.rowcount:
-        raise NotFound(f"there is no administrator {name}")
-    change.connection.execute(delete(WEB_SESSION).where(WEB_SESSION.c.administrator == name))
-    change.record("ChangePassword", f"administrator/{name}")
-
-
-def remove_administrator(change: Change, name: str) -> None:
-    """Let someone sign in no more; their sessions end.
-
-    Raises:
-        NotFound: Nobody has this name.
-        StillInUse: Nobody would be left.
-    """
-    known = administrators(change.connection)
-    if name not in known:
-        raise NotFound(f"there is no administrator {name}")
-    if len(known) == 1:
-        raise StillInUse(f"{name} is the only administrator: add another first")
-    change.connection.execute(delete(ADMINISTRATOR).where(ADMINISTRATOR.c.name == name))
-    change.record("DeleteAdministrator", f"administrator/{name}")
-
-
-def hashed(token: str) -> str:
-    """Return what is kept of a session's token, which has 256 bits of its own."""
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
-def sign_in(change: Change, name: str, *, region: str) -> str:
-    """Begin a session; return its token, which only the browser keeps."""
-    token = ids.web_token()
-    old = change.now_s - LONGEST_S
-    change.connection.execute(
-        delete(WEB_SESSION).where(
-            (WEB_SESSION.c.created_at < old) | (WEB_SESSION.c.seen_at < change.now_s - IDLE_S)
-        )
-    )
-    change.connection.execute(
-        insert(WEB_SESSION).values(
-            token_hash=hashed(token),
-            administrator=name,
-            csrf_token=ids.web_token(),
-            region=region,
-            created_at=change.now_s,
-            seen_at=change.now_s,
-        )
-    )
-    change.record("SignIn", f"administrator/{name}")
-    return token
-
-
-def session(connection: Connection, token: str, *, now_s: int) -> Session | None:
-    """Return the session of a token, unless it has run out."""
-    query = select(WEB_SESSION).where(WEB_SESSION.c.token_hash == hashed(token))
-    row = connection.execute(query).one_or_none()
-    if row is None or now_s - row.seen_at > IDLE_S or now_s - row.created_at > LONGEST_S:
-        return None
-    return from_row(Session, row)
-
-
-def seen(change: Change, current: Session) -> None:
-    """Note that a session is in use."""
-    change.connection.execute(
-        update(WEB_SESSION)
-        .where(WEB_SESSION.c.token_hash == current.token_hash)
-        .values(seen_at=change.now_s)
-    )
-    change.is_routine()
-
-
-def is_to_be_noted(current: Session, *, now_s: int) -> bool:
-    """Return whether the last noted use is long enough ago to note this one."""
-    return now_s - current.seen_at >= _SEEN_EVERY_S
-
-
-def choose_region(change: Change, current: Session, region: str) -> None:
-    """Keep which region a session looks at."""
-    change.connection.execute(
-        update(WEB_SESSION)
-        .where(WEB_SESSION.c.token_hash == current.token_hash)
-        .values(region=region)
-    )
-    change.is_routine()
-
-
-def sign_out(change: Change, current: Session) -> None:
-    """End a session."""
-    change.connection.execute(
-        delete(WEB_SESSION).where(WEB_SESSION.c.token_hash == current.token_hash)
-    )
-    change.record("SignOut", f"administrator/{current.administrator}")
-
-
-def open_sessions(connection: Connection, name: str) -> int:
-    """Return how many sessions someone has."""
-    query = select(func.count()).where(WEB_SESSION.c.administrator == name)
-    return int(connection.execute(query).scalar_one())
+    access.attach(change, made.id, ADMINISTRATOR_ACCESS, PrincipalKind.ROLE, ACCESS_ROLE)

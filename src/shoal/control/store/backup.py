@@ -9,12 +9,12 @@ import json
 import os
 from pathlib import Path
 
-from sqlalchemy import Boolean, delete, insert, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, MetaData, insert, select
+from sqlalchemy.exc import DBAPIError, StatementError
 
 from shoal.control.store.database import Database
-from shoal.control.store.migrate import migrate, migrations, version
-from shoal.control.store.tables import METADATA, SETTING, WEB_SESSION
+from shoal.control.store.migrate import apply, migrations, version
+from shoal.control.store.tables import ADMINISTRATOR, METADATA, WEB_SESSION
 from shoal.core.errors import BadInput, ShoalError
 
 FORMAT = "shoal-console-backup"
@@ -58,34 +58,47 @@ def backup(database: Database, path: Path) -> int:
 def restore(database: Database, path: Path, *, replace: bool = False) -> int:
     """Fill the database from a backup, all or nothing; return how many rows there are.
 
+    The rows go into tables as they were when the backup was written, and are then brought to
+    today's by the same steps as a database in use.
+
     Raises:
         BadInput: Not a backup, damaged, or of a newer Shoal.
         NotEmpty: The database holds something, and `replace` is not set.
     """
-    rows = _read(path)
-    migrate(database)
-    tables = {table.name: table for table in _TABLES}
+    schema, rows = _read(path)
+    steps = migrations()
     with database.write() as connection:
-        if connection.execute(select(SETTING)).first() is not None and not replace:
+        there = _reflected(connection)
+        if _is_in_use(connection, there) and not replace:
             raise NotEmpty(f"{database.shown} is in use: --replace overwrites what it holds")
-        for table in (WEB_SESSION, *reversed(_TABLES)):
-            connection.execute(delete(table))
+        there.drop_all(connection)
+        for step in steps[:schema]:
+            apply(connection, step)
+        tables = _reflected(connection).tables
         for name, row in rows:
             if name not in tables or set(row) != set(tables[name].columns.keys()):
-                raise BadInput(f"{path}: this Shoal has no table {name} of those columns")
-            # SQLite spells flags 0 and 1, PostgreSQL true and false.
-            flags = {
-                column.name for column in tables[name].columns if isinstance(column.type, Boolean)
-            }
-            values = {key: bool(value) if key in flags else value for key, value in row.items()}
+                raise BadInput(f"{path}: schema {schema} has no table {name} of those columns")
             try:
-                connection.execute(insert(tables[name]).values(values))
-            except DBAPIError as error:
+                connection.execute(insert(tables[name]).values(row))
+            except (DBAPIError, StatementError) as error:
                 raise BadInput(f"{path}: a row of {name} cannot be taken: {error.orig}") from error
+        for step in steps[schema:]:
+            apply(connection, step)
     return len(rows)
 
 
-def _read(path: Path) -> list[tuple[str, dict[str, object]]]:
+def _reflected(connection: Connection) -> MetaData:
+    found = MetaData()
+    found.reflect(connection)
+    return found
+
+
+def _is_in_use(connection: Connection, there: MetaData) -> bool:
+    people = there.tables.get(ADMINISTRATOR.name)
+    return people is not None and connection.execute(select(people)).first() is not None
+
+
+def _read(path: Path) -> tuple[int, list[tuple[str, dict[str, object]]]]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -94,9 +107,10 @@ def _read(path: Path) -> list[tuple[str, dict[str, object]]]:
         head = json.loads(lines[0])
         if head["format"] != FORMAT:
             raise KeyError(head["format"])
+        schema = int(head["schema"])
         rows = [(entry["table"], entry["row"]) for entry in map(json.loads, lines[1:])]
     except (IndexError, KeyError, TypeError, ValueError) as error:
         raise BadInput(f"{path} is not a backup of the console, or is damaged") from error
-    if head["schema"] > len(migrations()):
-        raise BadInput(f"{path} was written by a newer Shoal (schema {head['schema']})")
-    return rows
+    if schema > len(migrations()):
+        raise BadInput(f"{path} was written by a newer Shoal (schema {schema})")
+    return schema, rows

@@ -8,9 +8,11 @@ from shoal.control.store.tables import CLUSTER, COMPONENT, NODE_POOL
 from shoal.core.console.models import Cluster, Component, NodePool
 
 
-def find_all(connection: Connection) -> list[Cluster]:
-    """Return all clusters, by name."""
+def find_all(connection: Connection, *, account: str | None = None) -> list[Cluster]:
+    """Return the clusters of an account, or all, by name."""
     query = select(CLUSTER).order_by(CLUSTER.c.name, CLUSTER.c.id)
+    if account is not None:
+        query = query.where(CLUSTER.c.account == account)
     return [from_row(Cluster, row) for row in connection.execute(query)]
 
 

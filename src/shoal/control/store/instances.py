@@ -5,17 +5,28 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from shoal.control.store import clusters
+from shoal.control.store import clusters, ids
 from shoal.control.store.changes import Change
 from shoal.control.store.records import AlreadyExists, NotFound, StillInUse, from_row, to_row
 from shoal.control.store.tables import ENDPOINT, INSTANCE, VPC_LINK
-from shoal.core.console.models import Edition, Endpoint, EndpointKind, Instance, VpcLink
+from shoal.core.console.models import (
+    Edition,
+    Endpoint,
+    EndpointKind,
+    Instance,
+    InstanceStatus,
+    VpcLink,
+)
 from shoal.core.console.switch import Switched, switch_off, switch_on
 
 
-def find_all(connection: Connection, *, region: str | None = None) -> list[Instance]:
-    """Return the instances of a region, or all, by name."""
+def find_all(
+    connection: Connection, *, account: str | None = None, region: str | None = None
+) -> list[Instance]:
+    """Return the instances of an account and a region, or of all, by name."""
     query = select(INSTANCE).order_by(INSTANCE.c.name, INSTANCE.c.id)
+    if account is not None:
+        query = query.where(INSTANCE.c.account == account)
     if region is not None:
         query = query.where(INSTANCE.c.region == region)
     return [from_row(Instance, row) for row in connection.execute(query)]
@@ -33,13 +44,10 @@ def find(connection: Connection, id_: str) -> Instance:
     return from_row(Instance, row)
 
 
-def regions(connection: Connection) -> list[str]:
-    """Return the regions that have instances."""
-    return list(
-        connection.execute(
-            select(INSTANCE.c.region).distinct().order_by(INSTANCE.c.region)
-        ).scalars()
-    )
+def regions(connection: Connection, account: str) -> list[str]:
+    """Return the regions in which an account has instances."""
+    query = select(INSTANCE.c.region).where(INSTANCE.c.account == account)
+    return list(connection.execute(query.distinct().order_by(INSTANCE.c.region)).scalars())
 
 
 def endpoints(connection: Connection, id_: str) -> list[Endpoint]:
@@ -77,6 +85,32 @@ def create(change: Change, instance: Instance) -> None:
         )
         change.connection.execute(insert(ENDPOINT).values(to_row(endpoint)))
     change.record("CreateInstance", instance.id, f"{instance.name}, {instance.edition.label}")
+
+
+def make(
+    change: Change, account: str, *, name: str, region: str, edition: Edition, registry_url: str
+) -> Instance:
+    """Add a new instance, with P2P Acceleration off, and return it.
+
+    Raises:
+        AlreadyExists: The name is taken in this region.
+    """
+    made = Instance(
+        id=ids.instance_id(),
+        account=account,
+        name=name,
+        region=region,
+        edition=edition,
+        status=InstanceStatus.RUNNING,
+        registry_url=registry_url,
+        p2p_enabled=False,
+        p2p_generation=0,
+        p2p_changed_at=None,
+        created_at=change.now_s,
+        modified_at=change.now_s,
+    )
+    create(change, made)
+    return made
 
 
 def edit(change: Change, id_: str, *, edition: Edition, registry_url: str) -> None:

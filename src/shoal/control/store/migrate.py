@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from shoal.control.store.database import Database
 from shoal.core.errors import ShoalError
 
 FOLDER = Path(__file__).parent / "migrations"
+_VERSIONS = text("CREATE TABLE IF NOT EXISTS schema_version (number BIGINT PRIMARY KEY)")
 
 
 class SchemaTooNew(ShoalError):
@@ -53,13 +54,9 @@ def _read(folder: Path) -> Iterator[Migration]:
 def version(database: Database) -> int:
     """Return the number of the last step that was applied; 0 for an empty database."""
     with database.write() as connection:
-        connection.execute(
-            text("CREATE TABLE IF NOT EXISTS schema_version (number BIGINT PRIMARY KEY)")
-        )
-        return int(
-            connection.execute(text("SELECT coalesce(max(number), 0) FROM schema_version")).scalar()
-            or 0
-        )
+        connection.execute(_VERSIONS)
+        newest = text("SELECT coalesce(max(number), 0) FROM schema_version")
+        return int(connection.execute(newest).scalar() or 0)
 
 
 def migrate(database: Database, steps: Sequence[Migration] | None = None) -> tuple[Migration, ...]:
@@ -78,10 +75,15 @@ def migrate(database: Database, steps: Sequence[Migration] | None = None) -> tup
     todo = known[done:]
     for step in todo:
         with database.write() as connection:
-            for statement in step.statements:
-                connection.execute(text(statement))
-            connection.execute(
-                text("INSERT INTO schema_version (number) VALUES (:number)"),
-                {"number": step.number},
-            )
+            apply(connection, step)
     return todo
+
+
+def apply(connection: Connection, step: Migration) -> None:
+    """Apply one step to a database that has the ones before it."""
+    connection.execute(_VERSIONS)
+    for statement in step.statements:
+        connection.execute(text(statement))
+    connection.execute(
+        text("INSERT INTO schema_version (number) VALUES (:number)"), {"number": step.number}
+    )

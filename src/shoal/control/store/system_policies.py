@@ -1,11 +1,13 @@
-"""The policies that come with the console, by the names that the documentation uses."""
+"""The policies that come with each account, by the names that the documentation uses."""
 
 import json
 
 from shoal.control.store import access
 from shoal.control.store.changes import Change
 
+ADMINISTRATOR_ACCESS = "AdministratorAccess"
 _POLICIES = {
+    ADMINISTRATOR_ACCESS: ("May do everything.", ["*"]),
     "AliyunSTSAssumeRoleAccess": ("May assume roles that trust it.", ["sts:AssumeRole"]),
     "AliyunContainerRegistryReadOnlyAccess": (
         "May look at registries and pull.",
@@ -26,13 +28,18 @@ _POLICIES = {
 }
 
 
-def add_system_policies(change: Change) -> None:
-    """Add them to a new console."""
+def add_system_policies(change: Change, account: str) -> None:
+    """Add them to a new account."""
     for name, (comment, actions) in _POLICIES.items():
         document = {
             "Version": "1",
             "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}],
         }
         access.put_policy(
-            change, name, comment=comment, document=json.dumps(document, indent=2), system=True
+            change,
+            account,
+            name,
+            comment=comment,
+            document=json.dumps(document, indent=2),
+            system=True,
         )

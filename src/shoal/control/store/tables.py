@@ -36,20 +36,22 @@ def _whole(names: str) -> dict[str, type[TypeEngine[object]]]:
     return dict.fromkeys(names.split(), BigInteger)  # type: ignore[arg-type] # BigInteger: int
 
 
-SETTING = _table("setting", "name", **_text("name value"))
+ACCOUNT = _table(
+    "account", "id", **_text("id name"), **_flags("management"), **_whole("created_at")
+)
 ADMINISTRATOR = _table(
     "administrator", "name", **_text("name password_hash"), **_whole("created_at")
 )
 WEB_SESSION = _table(
     "web_session",
     "token_hash",
-    **_text("token_hash administrator csrf_token region"),
+    **_text("token_hash administrator csrf_token account region"),
     **_whole("created_at seen_at"),
 )
 INSTANCE = _table(
     "instance",
     "id",
-    **_text("id name region edition status registry_url"),
+    **_text("id account name region edition status registry_url"),
     **_flags("p2p_enabled"),
     **_whole("p2p_generation p2p_changed_at_or_none created_at modified_at"),
 )
@@ -67,34 +69,50 @@ VPC_LINK = _table(
     **_text("instance_id vpc_id vswitch_id ip status"),
     **_flags("default_access"),
 )
-USER = _table("ram_user", "name", **_text("name id comment"), **_whole("created_at"))
+USER = _table(
+    "ram_user", "account", "name", **_text("account name id comment"), **_whole("created_at")
+)
 ACCESS_KEY = _table(
     "access_key",
     "id",
-    **_text("id user_name sealed_secret"),
+    **_text("id account user_name sealed_secret"),
     **_flags("active"),
     **_whole("created_at"),
 )
 ROLE = _table(
-    "ram_role", "name", **_text("name id comment trust"), **_whole("max_session_s created_at")
+    "ram_role",
+    "account",
+    "name",
+    **_text("account name id comment trust"),
+    **_whole("max_session_s created_at"),
 )
 POLICY = _table(
-    "policy", "name", **_text("name comment document"), **_flags("system"), **_whole("created_at")
+    "policy",
+    "account",
+    "name",
+    **_text("account name comment document"),
+    **_flags("system"),
+    **_whole("created_at"),
 )
 ATTACHMENT = _table(
     "attachment",
+    "account",
     "policy_name",
     "principal_kind",
     "principal_name",
-    **_text("policy_name principal_kind principal_name"),
+    **_text("account policy_name principal_kind principal_name"),
 )
 OIDC_PROVIDER = _table(
-    "oidc_provider", "name", **_text("name issuer audiences keys"), **_whole("created_at")
+    "oidc_provider",
+    "account",
+    "name",
+    **_text("account name issuer audiences keys"),
+    **_whole("created_at"),
 )
 CLUSTER = _table(
     "cluster",
     "id",
-    **_text("id name region vpc_id version rrsa_issuer"),
+    **_text("id account name region vpc_id version rrsa_issuer"),
     **_flags("edge rrsa_enabled"),
     **_whole("created_at"),
 )

@@ -5,14 +5,14 @@ from collections.abc import Callable
 from aiohttp import web
 from sqlalchemy import Connection
 
-from shoal.control.store import access, accounts
+from shoal.control.store import access
 from shoal.control.store.changes import Change
 from shoal.control.store.records import AlreadyExists
 from shoal.control.web.render import page
 from shoal.control.web.security import for_visit
 from shoal.control.web.visit import Visit
 from shoal.core.console import documents, fields
-from shoal.core.console.models import OidcProvider, PrincipalKind
+from shoal.core.console.models import OidcProvider, PrincipalKind, ram_arn
 
 MAX_SESSION = fields.whole(3600, 43200)  # seconds. Source: MaxSessionDuration of a RAM role
 _KINDS = {"users": PrincipalKind.USER, "roles": PrincipalKind.ROLE}
@@ -66,10 +66,10 @@ async def _users_page(visit: Visit) -> web.StreamResponse:
             "users": [
                 (
                     user,
-                    access.keys(connection, user.name),
-                    access.policies_of(connection, PrincipalKind.USER, user.name),
+                    access.keys(connection, visit.account, user.name),
+                    access.policies_of(connection, visit.account, PrincipalKind.USER, user.name),
                 )
-                for user in access.users(connection)
+                for user in access.users(connection, visit.account)
             ]
         }
 
@@ -81,9 +81,9 @@ async def _create_user(visit: Visit) -> web.StreamResponse:
     comment = visit.form.take("comment", fields.line)
     await _apply(
         visit,
-        lambda change: access.create_user(change, name, comment=comment),
+        lambda change: access.create_user(change, visit.account, name, comment=comment),
         action="CreateUser",
-        resource=f"user/{name}",
+        resource=ram_arn(visit.account, "user", name),
         then=f"/console/access/users/{name}",
     )
     return await _users_page(visit)
@@ -96,21 +96,22 @@ async def _user_page(
 
     def load(connection: Connection) -> dict[str, object]:
         return {
-            "user": access.user(connection, name),
-            "keys": access.keys(connection, name),
-            **_attachable(connection, PrincipalKind.USER, name),
+            "user": access.user(connection, visit.account, name),
+            "keys": access.keys(connection, visit.account, name),
+            **_attachable(connection, visit.account, PrincipalKind.USER, name),
         }
 
     loaded = await visit.read(load)
     return page(visit, "user.html", loaded, new_key=new_key, new_secret=new_secret)
 
 
-def _attachable(connection: Connection, kind: PrincipalKind, name: str) -> dict[str, object]:
-    attached = access.policies_of(connection, kind, name)
+def _attachable(
+    connection: Connection, account: str, kind: PrincipalKind, name: str
+) -> dict[str, object]:
+    attached = access.policies_of(connection, account, kind, name)
     return {
-        "account": accounts.account_id(connection),
         "attached": attached,
-        "attachable": [one for one in access.policies(connection) if one not in attached],
+        "attachable": [one for one in access.policies(connection, account) if one not in attached],
     }
 
 
@@ -121,25 +122,27 @@ async def _keys(visit: Visit) -> web.StreamResponse:
         made: list[str] = []
 
         def create(change: Change) -> None:
-            key, secret = access.create_key(change, visit.console.vault, name)
+            key, secret = access.create_key(change, visit.console.vault, visit.account, name)
             made.extend((key.id, secret))
 
-        if await visit.attempt(create, action="CreateAccessKey", resource=f"user/{name}"):
+        if await visit.attempt(
+            create, action="CreateAccessKey", resource=ram_arn(visit.account, "user", name)
+        ):
             # Answered at once instead of by a redirect: the secret is in no address and no store.
             return await _user_page(visit, new_key=made[0], new_secret=made[1])
         return await _user_page(visit)
 
     def work(change: Change) -> None:
         if action == "delete":
-            access.remove_key(change, name, key_id)
+            access.remove_key(change, visit.account, name, key_id)
         else:
-            access.set_key_active(change, name, key_id, active=action == "on")
+            access.set_key_active(change, visit.account, name, key_id, active=action == "on")
 
     await _apply(
         visit,
         work,
         action="UpdateAccessKey",
-        resource=f"user/{name}",
+        resource=ram_arn(visit.account, "user", name),
         then=f"/console/access/users/{name}",
     )
     return await _user_page(visit)
@@ -151,10 +154,9 @@ async def _keys(visit: Visit) -> web.StreamResponse:
 async def _roles_page(visit: Visit) -> web.StreamResponse:
     def load(connection: Connection) -> dict[str, object]:
         return {
-            "account": accounts.account_id(connection),
             "roles": [
-                (role, access.policies_of(connection, PrincipalKind.ROLE, role.name))
-                for role in access.roles(connection)
+                (role, access.policies_of(connection, visit.account, PrincipalKind.ROLE, role.name))
+                for role in access.roles(connection, visit.account)
             ],
         }
 
@@ -162,32 +164,29 @@ async def _roles_page(visit: Visit) -> web.StreamResponse:
 
 
 async def _new_role_page(visit: Visit) -> web.StreamResponse:
-    account, providers = await visit.read(
-        lambda connection: (accounts.account_id(connection), access.providers(connection))
-    )
+    providers = await visit.read(lambda connection: access.providers(connection, visit.account))
     values = visit.form.values
     if providers:
         provider = providers[0]
-        arn = f"acs:ram::{account}:oidc-provider/{provider.name}"
-        example = documents.trust_document(provider_arn=arn, issuer=provider.issuer)
+        example = documents.trust_document(provider_arn=provider.arn, issuer=provider.issuer)
     else:
         example = documents.trust_document(
             provider_arn="<oidc_provider_arn>", issuer="<oidc_issuer_url>"
         )
     values.setdefault("trust", example)
     values.setdefault("max_session_s", "3600")
-    return page(visit, "role.html", role=None, account=account, attached=[], attachable=[])
+    return page(visit, "role.html", role=None, attached=[], attachable=[])
 
 
 async def _role_page(visit: Visit) -> web.StreamResponse:
     name = _name(visit)
 
     def load(connection: Connection) -> dict[str, object]:
-        role = access.role(connection, name)
+        role = access.role(connection, visit.account, name)
         visit.form.values.setdefault("comment", role.comment)
         visit.form.values.setdefault("trust", role.trust)
         visit.form.values.setdefault("max_session_s", str(role.max_session_s))
-        return {"role": role, **_attachable(connection, PrincipalKind.ROLE, name)}
+        return {"role": role, **_attachable(connection, visit.account, PrincipalKind.ROLE, name)}
 
     return page(visit, "role.html", await visit.read(load))
 
@@ -202,16 +201,23 @@ async def _put_role(visit: Visit) -> web.StreamResponse:
 
     def work(change: Change) -> None:
         if known is not None:
-            access.role(change.connection, known)
-        elif any(one.name == name for one in access.roles(change.connection)):
+            access.role(change.connection, visit.account, known)
+        elif any(one.name == name for one in access.roles(change.connection, visit.account)):
             raise AlreadyExists(f"there is a role {name} already")
-        access.put_role(change, name, comment=comment, trust=trust, max_session_s=int(max_session))
+        access.put_role(
+            change,
+            visit.account,
+            name,
+            comment=comment,
+            trust=trust,
+            max_session_s=int(max_session),
+        )
 
     await _apply(
         visit,
         work,
         action="UpdateRole" if known else "CreateRole",
-        resource=f"role/{name}",
+        resource=ram_arn(visit.account, "role", name),
         then=f"/console/access/roles/{name}",
     )
     return await (_role_page(visit) if known else _new_role_page(visit))
@@ -223,15 +229,15 @@ async def _attach(visit: Visit) -> web.StreamResponse:
 
     def work(change: Change) -> None:
         if detach:
-            access.detach(change, detach, kind, name)
+            access.detach(change, visit.account, detach, kind, name)
         else:
-            access.attach(change, attach, kind, name)
+            access.attach(change, visit.account, attach, kind, name)
 
     await _apply(
         visit,
         work,
         action="AttachPolicy",
-        resource=f"{kind}/{name}",
+        resource=ram_arn(visit.account, kind, name),
         then=f"/console/access/{kind}s/{name}",
     )
     return await (_user_page(visit) if kind is PrincipalKind.USER else _role_page(visit))
@@ -240,7 +246,7 @@ async def _attach(visit: Visit) -> web.StreamResponse:
 async def _delete_principal(visit: Visit) -> web.StreamResponse:
     kind, name = _KINDS[visit.request.match_info["kind"]], _name(visit)
     remove = access.remove_user if kind is PrincipalKind.USER else access.remove_role
-    await visit.change(lambda change: remove(change, name))
+    await visit.change(lambda change: remove(change, visit.account, name))
     raise web.HTTPSeeOther(f"/console/access/{kind}s")
 
 
@@ -249,7 +255,10 @@ async def _delete_principal(visit: Visit) -> web.StreamResponse:
 
 async def _policies_page(visit: Visit) -> web.StreamResponse:
     policies, counts = await visit.read(
-        lambda connection: (access.policies(connection), access.counts(connection))
+        lambda connection: (
+            access.policies(connection, visit.account),
+            access.counts(connection, visit.account),
+        )
     )
     return page(visit, "policies.html", policies=policies, counts=counts)
 
@@ -262,7 +271,10 @@ async def _new_policy_page(visit: Visit) -> web.StreamResponse:
 async def _policy_page(visit: Visit) -> web.StreamResponse:
     name = _name(visit)
     policy, holders = await visit.read(
-        lambda connection: (access.policy(connection, name), access.attached_to(connection, name))
+        lambda connection: (
+            access.policy(connection, visit.account, name),
+            access.attached_to(connection, visit.account, name),
+        )
     )
     visit.form.values.setdefault("comment", policy.comment)
     visit.form.values.setdefault("document", policy.document)
@@ -278,16 +290,16 @@ async def _put_policy(visit: Visit) -> web.StreamResponse:
 
     def work(change: Change) -> None:
         if known is not None:
-            access.policy(change.connection, known)
-        elif any(one.name == name for one in access.policies(change.connection)):
+            access.policy(change.connection, visit.account, known)
+        elif any(one.name == name for one in access.policies(change.connection, visit.account)):
             raise AlreadyExists(f"there is a policy {name} already")
-        access.put_policy(change, name, comment=comment, document=document)
+        access.put_policy(change, visit.account, name, comment=comment, document=document)
 
     await _apply(
         visit,
         work,
         action="UpdatePolicy" if known else "CreatePolicy",
-        resource=f"policy/{name}",
+        resource=ram_arn(visit.account, "policy", name),
         then=f"/console/access/policies/{name}",
     )
     return await (_policy_page(visit) if known else _new_policy_page(visit))
@@ -297,9 +309,9 @@ async def _delete_policy(visit: Visit) -> web.StreamResponse:
     name = _name(visit)
     await _apply(
         visit,
-        lambda change: access.remove_policy(change, name),
+        lambda change: access.remove_policy(change, visit.account, name),
         action="DeletePolicy",
-        resource=f"policy/{name}",
+        resource=ram_arn(visit.account, "policy", name),
         then="/console/access/policies",
     )
     return await _policy_page(visit)
@@ -325,16 +337,15 @@ def _document(visit: Visit, field: str, *, trust: bool) -> str:
 
 
 async def _oidc_page(visit: Visit) -> web.StreamResponse:
-    account, providers = await visit.read(
-        lambda connection: (accounts.account_id(connection), access.providers(connection))
-    )
+    providers = await visit.read(lambda connection: access.providers(connection, visit.account))
     visit.form.values.setdefault("audiences", "sts.aliyuncs.com")
-    return page(visit, "oidc.html", account=account, providers=providers)
+    return page(visit, "oidc.html", providers=providers)
 
 
 async def _put_provider(visit: Visit) -> web.StreamResponse:
     form = visit.form
     provider = OidcProvider(
+        account=visit.account,
         name=form.take("name", fields.principal),
         issuer=form.take("issuer", fields.issuer),
         audiences=tuple(form.take("audiences", fields.domains).split()),
@@ -345,7 +356,7 @@ async def _put_provider(visit: Visit) -> web.StreamResponse:
         visit,
         lambda change: access.put_provider(change, provider),
         action="PutOIDCProvider",
-        resource=f"oidc-provider/{provider.name}",
+        resource=provider.arn,
         then="/console/access/oidc",
     )
     return await _oidc_page(visit)
@@ -355,9 +366,9 @@ async def _delete_provider(visit: Visit) -> web.StreamResponse:
     name = visit.form.values.get("delete", "")
     await _apply(
         visit,
-        lambda change: access.remove_provider(change, name),
+        lambda change: access.remove_provider(change, visit.account, name),
         action="DeleteOIDCProvider",
-        resource=f"oidc-provider/{name}",
+        resource=ram_arn(visit.account, "oidc-provider", name),
         then="/console/access/oidc",
     )
     return await _oidc_page(visit)

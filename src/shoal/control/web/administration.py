@@ -6,7 +6,7 @@ from aiohttp import web
 from sqlalchemy import Connection
 
 from shoal.control import passwords
-from shoal.control.store import accounts, changes
+from shoal.control.store import administrators, changes
 from shoal.control.web.entry import new_password
 from shoal.control.web.render import page
 from shoal.control.web.security import for_visit
@@ -56,8 +56,8 @@ async def _audit_page(visit: Visit) -> web.StreamResponse:
 async def _people_page(visit: Visit) -> web.StreamResponse:
     def load(connection: Connection) -> list[tuple[str, int]]:
         return [
-            (name, accounts.open_sessions(connection, name))
-            for name in accounts.administrators(connection)
+            (name, administrators.open_sessions(connection, name))
+            for name in administrators.names(connection)
         ]
 
     return page(visit, "administrators.html", people=await visit.read(load))
@@ -69,7 +69,7 @@ async def _add(visit: Visit) -> web.StreamResponse:
     if visit.form.is_good:
         hash_ = await asyncio.to_thread(passwords.hash_password, password)
         if await visit.attempt(
-            lambda change: accounts.add_administrator(change, name, hash_=hash_),
+            lambda change: administrators.add_administrator(change, name, hash_=hash_),
             action="CreateAdministrator",
             resource=f"administrator/{name}",
         ):
@@ -80,7 +80,7 @@ async def _add(visit: Visit) -> web.StreamResponse:
 async def _remove(visit: Visit) -> web.StreamResponse:
     name = visit.form.values.get("remove", "")
     if await visit.attempt(
-        lambda change: accounts.remove_administrator(change, name),
+        lambda change: administrators.remove_administrator(change, name),
         action="DeleteAdministrator",
         resource=f"administrator/{name}",
     ):
@@ -92,7 +92,7 @@ async def _change_password(visit: Visit) -> web.StreamResponse:
     assert visit.session is not None  # noqa: S101 # no page but two is shown without one
     name = visit.session.administrator
     old = visit.form.values.pop("old_password", "")[: passwords.MAX_CHARS + 1]
-    kept = await visit.read(lambda connection: accounts.password_hash(connection, name)) or ""
+    kept = await visit.read(lambda connection: administrators.password_hash(connection, name)) or ""
     if not await asyncio.to_thread(passwords.is_password, old, kept):
         visit.form.errors["old_password"] = "This is not your password."  # noqa: S105 # a field's name
         await visit.console.denied(
@@ -105,5 +105,5 @@ async def _change_password(visit: Visit) -> web.StreamResponse:
     if not visit.form.is_good:
         return await _people_page(visit)
     hash_ = await asyncio.to_thread(passwords.hash_password, password)
-    await visit.change(lambda change: accounts.set_password(change, name, hash_=hash_))
+    await visit.change(lambda change: administrators.set_password(change, name, hash_=hash_))
     raise web.HTTPSeeOther("/console/sign-in")

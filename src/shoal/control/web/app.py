@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from shoal.control.console import Console
-from shoal.control.web import access, administration, clusters, instances, marketplace
+from shoal.control.web import access, accounts, administration, clusters, instances, marketplace
 from shoal.control.web.entry import Entry
 from shoal.control.web.render import STATIC, static_hash
 from shoal.control.web.security import with_headers, with_visit
@@ -23,6 +23,7 @@ def build_pages(console: Console) -> web.Application:
         clusters.routes(),
         marketplace.routes(),
         access.routes(),
+        accounts.routes(),
         administration.routes(),
     ):
         app.add_routes(routes)

@@ -6,13 +6,13 @@ from dataclasses import replace
 from aiohttp import web
 from sqlalchemy import Connection
 
-from shoal.control.store import access, accounts, clusters, instances
+from shoal.control.store import access, clusters, instances
 from shoal.control.store.changes import Change
 from shoal.control.web.render import page
 from shoal.control.web.security import for_visit
 from shoal.control.web.visit import Visit
 from shoal.core.console import fields
-from shoal.core.console.models import Cluster, NodePool, OidcProvider, PoolKind
+from shoal.core.console.models import Cluster, NodePool, OidcProvider, PoolKind, ram_arn
 from shoal.core.console.switch import component_state
 
 
@@ -38,9 +38,14 @@ def provider_name(cluster_id: str) -> str:
     return f"ack-rrsa-{cluster_id}"
 
 
+def provider_arn(cluster: Cluster) -> str:
+    """Return the ARN of a cluster's OIDC provider, whether it is there or not."""
+    return ram_arn(cluster.account, "oidc-provider", provider_name(cluster.id))
+
+
 async def _list_page(visit: Visit) -> web.StreamResponse:
     def load(connection: Connection) -> dict[str, object]:
-        found = clusters.find_all(connection)
+        found = clusters.find_all(connection, account=visit.account)
         components: dict[str, list[str]] = {}
         for component in clusters.components(connection):
             components.setdefault(component.cluster_id, []).append(component.version)
@@ -62,6 +67,7 @@ async def _create(visit: Visit) -> web.StreamResponse:
     form = visit.form
     cluster = Cluster(
         id=form.take("id", fields.cluster_id),
+        account=visit.account,
         name=form.take("name", fields.kubernetes_name),
         region=form.take("region", fields.region),
         vpc_id=form.take("vpc_id", fields.vpc_id),
@@ -86,9 +92,9 @@ async def _cluster_page(visit: Visit) -> web.StreamResponse:
 
     def load(connection: Connection) -> dict[str, object]:
         known = {one.id: one for one in instances.find_all(connection)}
-        account = accounts.account_id(connection)
+        cluster = clusters.find(connection, id_)
         return {
-            "cluster": clusters.find(connection, id_),
+            "cluster": cluster,
             "pools": clusters.pools(connection, id_),
             "components": [
                 (
@@ -98,7 +104,7 @@ async def _cluster_page(visit: Visit) -> web.StreamResponse:
                 )
                 for one in clusters.components(connection, cluster_id=id_)
             ],
-            "provider_arn": f"acs:ram::{account}:oidc-provider/{provider_name(id_)}",
+            "provider_arn": provider_arn(cluster),
         }
 
     loaded = await visit.read(load)
@@ -141,12 +147,14 @@ async def _rrsa(visit: Visit) -> web.StreamResponse:
         )
         clusters.edit(change, changed)
         name = provider_name(cluster.id)
-        known = {one.name for one in access.providers(change.connection)}
+        known = {one.name for one in access.providers(change.connection, cluster.account)}
         if enable:
-            provider = OidcProvider(name, issuer, ("sts.aliyuncs.com",), "", change.now_s)
+            provider = OidcProvider(
+                cluster.account, name, issuer, ("sts.aliyuncs.com",), "", change.now_s
+            )
             access.put_provider(change, provider)
         elif name in known:
-            access.remove_provider(change, name)
+            access.remove_provider(change, cluster.account, name)
 
     return await _apply(visit, work, action="ModifyCluster")
 

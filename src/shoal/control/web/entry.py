@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from shoal.control import passwords
-from shoal.control.store import accounts
-from shoal.control.store.changes import Author, Change
-from shoal.control.store.system_policies import add_system_policies
+from shoal.control.store import administrators
+from shoal.control.store.changes import Author
 from shoal.control.web.render import page
 from shoal.control.web.security import SESSION_COOKIE, for_visit, problem, set_cookie
 from shoal.control.web.visit import Visit
@@ -60,7 +59,7 @@ class Entry:
         ]
 
     async def _setup_page(self, visit: Visit) -> web.StreamResponse:
-        if await visit.read(accounts.administrators):
+        if await visit.read(administrators.names):
             raise web.HTTPSeeOther("/console/sign-in")
         visit.form.values.setdefault("code", visit.request.query.get("code", ""))
         return page(visit, "setup.html")
@@ -79,18 +78,18 @@ class Entry:
             return await self._setup_page(visit)
         hash_ = await self._hashed(password)
 
-        def make(change: Change) -> None:
-            accounts.first_administrator(change, name, hash_=hash_)
-            add_system_policies(change)
-
-        if not await visit.attempt(make, action="CreateAdministrator", resource=name):
+        if not await visit.attempt(
+            lambda change: administrators.first_administrator(change, name, hash_=hash_),
+            action="CreateAdministrator",
+            resource=name,
+        ):
             return await self._setup_page(visit)
         return await self._signed_in(visit, name)
 
     async def _sign_in_page(self, visit: Visit) -> web.StreamResponse:
         if visit.session is not None:
             raise web.HTTPSeeOther("/console/instances")
-        if not await visit.read(accounts.administrators):
+        if not await visit.read(administrators.names):
             raise web.HTTPSeeOther("/console/setup")
         return page(visit, "sign_in.html")
 
@@ -99,7 +98,7 @@ class Entry:
         password = visit.form.values.get("password", "")[: passwords.MAX_CHARS + 1]
         if self._must_wait(visit, name):
             return problem(visit, 429, "Too many failed attempts: wait a minute, then try again.")
-        kept = await visit.read(lambda connection: accounts.password_hash(connection, name))
+        kept = await visit.read(lambda connection: administrators.password_hash(connection, name))
         async with self._hashing:
             right = await asyncio.to_thread(passwords.is_password, password, kept or self._nobody)
         if kept is None or not right:
@@ -111,7 +110,7 @@ class Entry:
     async def _signed_in(self, visit: Visit, name: str) -> web.StreamResponse:
         author = Author(name, visit.request.remote or "", visit.request_id)
         token = await visit.console.change(
-            author, lambda change: accounts.sign_in(change, name, region="")
+            author, lambda change: administrators.sign_in(change, name)
         )
         answer = web.Response(status=303, headers={"Location": "/console/instances"})
         set_cookie(visit, answer, SESSION_COOKIE, token)
@@ -120,7 +119,7 @@ class Entry:
     async def _sign_out(self, visit: Visit) -> web.StreamResponse:
         session = visit.session
         if session is not None:
-            await visit.change(lambda change: accounts.sign_out(change, session))
+            await visit.change(lambda change: administrators.sign_out(change, session))
         answer = web.Response(status=303, headers={"Location": "/console/sign-in"})
         answer.del_cookie(SESSION_COOKIE, path="/console")
         return answer

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from aiohttp import web
 from sqlalchemy import Connection
 
-from shoal.control.store import accounts, changes, clusters, ids, instances
+from shoal.control.store import changes, clusters, instances
 from shoal.control.store.changes import Change
 from shoal.control.web.render import page
 from shoal.control.web.security import for_visit
@@ -16,7 +16,6 @@ from shoal.core.console.models import (
     Endpoint,
     EndpointKind,
     Instance,
-    InstanceStatus,
     LinkStatus,
     VpcLink,
 )
@@ -48,16 +47,7 @@ def routes() -> list[web.RouteDef]:
         web.post(f"{one}/network/link", for_visit(_link)),
         web.post(f"{one}/network/unlink", for_visit(_unlink)),
         web.post(f"{one}/network/endpoint", for_visit(_endpoint)),
-        web.post("/region", for_visit(_region)),
     ]
-
-
-async def _region(visit: Visit) -> web.StreamResponse:
-    region = visit.form.take("region", fields.optional(fields.region))
-    session = visit.session
-    if session is not None and visit.form.is_good:
-        await visit.change(lambda change: accounts.choose_region(change, session, region))
-    raise web.HTTPSeeOther("/console/instances")
 
 
 async def _list_page(visit: Visit) -> web.StreamResponse:
@@ -65,7 +55,7 @@ async def _list_page(visit: Visit) -> web.StreamResponse:
         running: dict[str, int] = {}
         for component in clusters.components(connection):
             running[component.instance_id] = running.get(component.instance_id, 0) + 1
-        found = instances.find_all(connection, region=visit.region or None)
+        found = instances.find_all(connection, account=visit.account, region=visit.region or None)
         return found, running
 
     found, running = await visit.read(load)
@@ -79,30 +69,27 @@ async def _new_page(visit: Visit) -> web.StreamResponse:
 
 async def _create(visit: Visit) -> web.StreamResponse:
     form = visit.form
-    instance_id = ids.instance_id()
-    now_s = visit.console.now_s
     name = form.take("name", fields.instance_name)
     region = form.take("region", fields.region)
     edition = form.take("edition", fields.edition)
     url = form.take("registry_url", fields.registry_url)
     if form.is_good:
-        made = Instance(
-            id=instance_id,
-            name=name,
-            region=region,
-            edition=Edition(edition),
-            status=InstanceStatus.RUNNING,
-            registry_url=url,
-            p2p_enabled=False,
-            p2p_generation=0,
-            p2p_changed_at=None,
-            created_at=now_s,
-            modified_at=now_s,
-        )
-        if await visit.attempt(
-            lambda change: instances.create(change, made), action="CreateInstance", resource=name
-        ):
-            raise web.HTTPSeeOther(f"/console/instances/{instance_id}")
+        made: list[Instance] = []
+
+        def make(change: Change) -> None:
+            made.append(
+                instances.make(
+                    change,
+                    visit.account,
+                    name=name,
+                    region=region,
+                    edition=Edition(edition),
+                    registry_url=url,
+                )
+            )
+
+        if await visit.attempt(make, action="CreateInstance", resource=name):
+            raise web.HTTPSeeOther(f"/console/instances/{made[0].id}")
     return await _new_page(visit)
 
 

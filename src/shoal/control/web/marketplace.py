@@ -3,9 +3,9 @@
 from aiohttp import web
 from sqlalchemy import Connection
 
-from shoal.control.store import access, accounts, clusters, instances
+from shoal.control.store import access, clusters, instances
 from shoal.control.store.records import NotFound
-from shoal.control.web.clusters import provider_name
+from shoal.control.web.clusters import provider_arn
 from shoal.control.web.render import page
 from shoal.control.web.security import for_visit
 from shoal.control.web.visit import Form, Visit
@@ -76,23 +76,16 @@ async def _deploy_page(
     def load(connection: Connection) -> dict[str, object]:
         all_clusters = clusters.find_all(connection)
         chosen = next((one for one in all_clusters if one.id == form.values["cluster"]), None)
-        account = accounts.account_id(connection)
         if chosen is not None and not form.values.get("provider_arn"):
-            arn = f"acs:ram::{account}:oidc-provider/{provider_name(chosen.id)}"
-            form.values["provider_arn"] = arn if chosen.rrsa_enabled else ""
+            form.values["provider_arn"] = provider_arn(chosen) if chosen.rrsa_enabled else ""
         return {
             "clusters": all_clusters,
             "pools": [
                 (cluster, clusters.pools(connection, cluster.id)) for cluster in all_clusters
             ],
             "instances": instances.find_all(connection),
-            "role_arns": [
-                f"acs:ram::{account}:role/{role.name}" for role in access.roles(connection)
-            ],
-            "users": [
-                (user.name, [key.id for key in access.keys(connection, user.name) if key.active])
-                for user in access.users(connection)
-            ],
+            "role_arns": [role.arn for role in access.roles(connection)],
+            "keys": [key for key in access.all_keys(connection) if key.active],
         }
 
     loaded = await visit.read(load)
@@ -181,7 +174,6 @@ def _parameters(form: Form) -> Parameters | None:
 
 
 def _surroundings(connection: Connection, cluster_id: str, wanted: list[str]) -> Surroundings:
-    account = accounts.account_id(connection)
     return Surroundings(
         cluster=clusters.find(connection, cluster_id),
         pools=clusters.pools(connection, cluster_id),
@@ -193,8 +185,7 @@ def _surroundings(connection: Connection, cluster_id: str, wanted: list[str]) ->
             )
             for id_ in wanted
         ],
-        roles={f"acs:ram::{account}:role/{role.name}": role for role in access.roles(connection)},
-        provider_arns=[
-            f"acs:ram::{account}:oidc-provider/{one.name}" for one in access.providers(connection)
-        ],
+        roles={role.arn: role for role in access.roles(connection)},
+        provider_arns=[one.arn for one in access.providers(connection)],
+        key_accounts={key.id: key.account for key in access.all_keys(connection)},
     )

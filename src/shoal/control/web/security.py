@@ -2,16 +2,18 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from sqlalchemy import Connection
 
-from shoal.control.store import accounts, ids, instances
+from shoal.control.store import accounts, administrators, ids, instances
 from shoal.control.store.records import NotFound
 from shoal.control.web.render import page
 from shoal.control.web.visit import CONSOLE, Visit, form_of, new_request_id, set_visit, visit_of
+from shoal.core.console.models import Account
 
 _LOG = logging.getLogger(__name__)
 
@@ -57,14 +59,17 @@ async def with_visit(request: web.Request, handler: Handler) -> web.StreamRespon
     console = request.app[CONSOLE]
     token = request.cookies.get(SESSION_COOKIE, "")
     now_s = console.now_s
-    session, regions = await console.read(lambda c: _signed_in(c, token, now_s=now_s))
+    found = await console.read(lambda c: _signed_in(c, token, now_s=now_s))
+    session = found.session
     known = request.cookies.get(ANONYMOUS_COOKIE, "")
     anonymous = known if 20 <= len(known) <= 100 else ids.web_token()
-    visit = Visit(request, console, session, anonymous, new_request_id(), regions)
+    visit = Visit(
+        request, console, session, anonymous, new_request_id(), found.accounts, found.regions
+    )
     set_visit(request, visit)
-    if session is not None and accounts.is_to_be_noted(session, now_s=now_s):
+    if session is not None and administrators.is_to_be_noted(session, now_s=now_s):
         in_use = session
-        await visit.change(lambda change: accounts.seen(change, in_use))
+        await visit.change(lambda change: administrators.seen(change, in_use))
     answer = await _as_page(visit, handler)
     answer.headers["X-Request-Id"] = visit.request_id
     if session is None and anonymous != known:
@@ -72,11 +77,20 @@ async def with_visit(request: web.Request, handler: Handler) -> web.StreamRespon
     return answer
 
 
-def _signed_in(
-    connection: Connection, token: str, *, now_s: int
-) -> tuple[accounts.Session | None, list[str]]:
-    found = accounts.session(connection, token, now_s=now_s) if token else None
-    return found, instances.regions(connection) if found is not None else []
+@dataclass(frozen=True, slots=True)
+class _SignedIn:
+    session: administrators.Session | None
+    accounts: list[Account] = field(default_factory=list)
+    regions: list[str] = field(default_factory=list)
+
+
+def _signed_in(connection: Connection, token: str, *, now_s: int) -> _SignedIn:
+    session = administrators.session(connection, token, now_s=now_s) if token else None
+    if session is None:
+        return _SignedIn(None)
+    return _SignedIn(
+        session, accounts.find_all(connection), instances.regions(connection, session.account)
+    )
 
 
 async def _as_page(visit: Visit, handler: Handler) -> web.StreamResponse:

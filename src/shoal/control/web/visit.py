@@ -10,10 +10,11 @@ from aiohttp import web
 from sqlalchemy import Connection
 
 from shoal.control.console import Console
-from shoal.control.store import accounts, ids
+from shoal.control.store import administrators, ids
 from shoal.control.store.changes import Author, Change
 from shoal.control.store.records import AlreadyExists, StillInUse
 from shoal.core.console.fields import Check
+from shoal.core.console.models import Account
 from shoal.core.console.switch import SwitchRefused
 from shoal.core.errors import BadInput
 
@@ -57,10 +58,11 @@ class Visit:
 
     request: web.Request
     console: Console
-    session: accounts.Session | None
+    session: administrators.Session | None
     anonymous_token: str  # of the cookie that stands in for a session before sign-in
     request_id: str
-    regions: Sequence[str] = ()  # those that have instances
+    accounts: Sequence[Account] = ()
+    regions: Sequence[str] = ()  # those in which the account has instances
     form: Form = field(default_factory=Form)
 
     @property
@@ -78,6 +80,11 @@ class Visit:
     def is_own_form(self, token: str) -> bool:
         """Return whether a form with `token` was made for this browser."""
         return hmac.compare_digest(token.encode(), self.csrf_token.encode())
+
+    @property
+    def account(self) -> str:
+        """The account that is looked at; "" before sign-in."""
+        return self.session.account if self.session is not None else ""
 
     @property
     def region(self) -> str:

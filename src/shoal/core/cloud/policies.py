@@ -15,6 +15,7 @@ from shoal.core.console.documents import (
     problems,
     trust_document,
 )
+from shoal.core.console.models import account_of, root_arn
 from shoal.core.iam.policies import Decision, Request, decide
 from shoal.core.iam.trust import Caller, may_assume
 
@@ -101,8 +102,7 @@ def lacking_trust(document: str, *, provider_arn: str, issuer: str) -> tuple[Lac
 
 def lacking_trust_in_role(document: str, *, role_arn: str) -> tuple[Lack, ...]:
     """Return what keeps `role_arn` from assuming the role that has this trust policy."""
-    account = role_arn.split(":")[3]
-    caller = Caller("RAM", (role_arn, f"acs:ram::{account}:root"))
+    caller = Caller("RAM", (role_arn, root_arn(account_of(role_arn))))
     return tuple(_of_form(document, trust=True)) or (
         ()
         if may_assume(document, caller) is Decision.ALLOWED

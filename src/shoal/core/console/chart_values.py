@@ -17,6 +17,7 @@ from shoal.core.console.models import (
     PoolKind,
     Role,
     VpcLink,
+    account_of,
 )
 from shoal.core.console.switch import EDITIONS_WITH_P2P
 
@@ -82,13 +83,17 @@ class InstanceFacts:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the choice is judged against. `roles` are this account's, by ARN."""
+    """What the choice is judged against.
+
+    `roles` are those of all accounts by ARN, `key_accounts` the accounts of access keys by id.
+    """
 
     cluster: Cluster
     pools: Sequence[NodePool]
     instances: Sequence[InstanceFacts]
     roles: Mapping[str, Role]
     provider_arns: Sequence[str]
+    key_accounts: Mapping[str, str]
 
 
 def findings(chosen: Parameters, around: Surroundings) -> tuple[Finding, ...]:
@@ -98,6 +103,7 @@ def findings(chosen: Parameters, around: Surroundings) -> tuple[Finding, ...]:
         found.append(_error("instances", "Choose at least one instance."))
     for facts in around.instances:
         found += _of_instance(chosen, facts, around.cluster)
+        found += _of_account(chosen, facts.instance, around)
     if chosen.method is Method.RRSA:
         found += _of_rrsa(chosen, around)
     if chosen.method is Method.ACCESS_KEY and not chosen.access_key:
@@ -186,6 +192,24 @@ def _of_instance(chosen: Parameters, facts: InstanceFacts, cluster: Cluster) -> 
         yield _error("instances", f"{instance.name}: its VPC endpoint is off.", f"{page}/network")
 
 
+def _of_account(chosen: Parameters, instance: Instance, around: Surroundings) -> Iterator[Finding]:
+    mend = "take RRSA, and for rrsa.assumeRoleARN a role of that account."
+    if chosen.method is Method.WORKER_ROLE:
+        who, account = "the worker RAM role", around.cluster.account
+    elif chosen.method is Method.RRSA:
+        who = chosen.assume_role_arn or chosen.role_arn
+        account = account_of(who)
+    else:
+        who, account = "the access key", around.key_accounts.get(chosen.access_key, "")
+        mend = "take a key of that account's."
+    if account and account != instance.account:
+        yield _error(
+            "instances",
+            f"{instance.name} belongs to account {instance.account}, and {who} to account "
+            f"{account}: {mend}",
+        )
+
+
 def _of_rrsa(chosen: Parameters, around: Surroundings) -> Iterator[Finding]:
     if not around.cluster.rrsa_enabled:
         yield _error(
@@ -198,7 +222,10 @@ def _of_rrsa(chosen: Parameters, around: Surroundings) -> Iterator[Finding]:
         yield _error("role_arn", "Enter the role that the component's pods assume.")
     elif chosen.role_arn not in around.roles:
         yield Finding(
-            "role_arn", Severity.WARNING, "This account has no such role.", "/console/access/roles"
+            "role_arn",
+            Severity.WARNING,
+            "No account of this console has such a role.",
+            "/console/access/roles",
         )
     if not chosen.provider_arn:
         yield _error("provider_arn", "Enter the cluster's OIDC provider.")
@@ -206,7 +233,7 @@ def _of_rrsa(chosen: Parameters, around: Surroundings) -> Iterator[Finding]:
         yield Finding(
             "provider_arn",
             Severity.WARNING,
-            "This account has no such OIDC provider.",
+            "No account of this console has such an OIDC provider.",
             "/console/access/oidc",
         )
     if not chosen.assume_role_arn:

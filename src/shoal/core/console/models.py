@@ -54,6 +54,34 @@ class PrincipalKind(StrEnum):
     ROLE = "role"
 
 
+def ram_arn(account: str, kind: str, name: str) -> str:
+    """Return the name that policies have for something of an account, such as a role."""
+    return f"acs:ram::{account}:{kind}/{name}"
+
+
+def account_of(arn: str) -> str:
+    """Return the account in an ARN; "" if there is none in it."""
+    return (arn.split(":") + [""] * 4)[3]
+
+
+def root_arn(account: str) -> str:
+    """Return the name by which a trust policy trusts all of an account."""
+    return f"acs:ram::{account}:root"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who owns things: instances, clusters, users, roles and policies each belong to one.
+
+    `management` is the console's first account, the one that may make others.
+    """
+
+    id: str
+    name: str
+    management: bool
+    created_at: int
+
+
 @dataclass(frozen=True, slots=True)
 class Instance:
     """A registry as the cloud's API shows it; `registry_url` is the real one behind it.
@@ -63,6 +91,7 @@ class Instance:
     """
 
     id: str
+    account: str
     name: str
     region: str
     edition: Edition
@@ -104,9 +133,15 @@ class User:
     """A RAM user: a name for access keys and policies, not a person who signs in here."""
 
     id: str
+    account: str
     name: str
     comment: str
     created_at: int
+
+    @property
+    def arn(self) -> str:
+        """The user's name in policies."""
+        return ram_arn(self.account, PrincipalKind.USER, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +149,7 @@ class AccessKey:
     """An access key without its secret."""
 
     id: str
+    account: str
     user_name: str
     active: bool
     created_at: int
@@ -124,17 +160,24 @@ class Role:
     """A RAM role; `trust` is the policy document that says who may assume it."""
 
     id: str
+    account: str
     name: str
     comment: str
     trust: str
     max_session_s: int
     created_at: int
 
+    @property
+    def arn(self) -> str:
+        """The role's name in policies and calls."""
+        return ram_arn(self.account, PrincipalKind.ROLE, self.name)
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A permission policy; `system` ones come with the console and cannot be changed."""
+    """A permission policy; `system` ones come with the account and cannot be changed."""
 
+    account: str
     name: str
     comment: str
     document: str
@@ -146,11 +189,17 @@ class Policy:
 class OidcProvider:
     """An issuer whose tokens roles may trust; `keys` is a JWK set, or empty to ask the issuer."""
 
+    account: str
     name: str
     issuer: str
     audiences: tuple[str, ...]
     keys: str
     created_at: int
+
+    @property
+    def arn(self) -> str:
+        """The provider's name in trust policies and calls."""
+        return ram_arn(self.account, "oidc-provider", self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +207,7 @@ class Cluster:
     """A cluster that may run the component, as its owner or its set-up Job described it."""
 
     id: str
+    account: str
     name: str
     region: str
     vpc_id: str

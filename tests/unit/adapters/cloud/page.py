@@ -18,11 +18,12 @@ from shoal.control.store.database import Database
 from shoal.control.store.vault import Vault
 from shoal.core.console.chart_values import Method
 from shoal.core.console.models import Cluster, LinkStatus, PrincipalKind, VpcLink
-from unit.control.api.served_cloud import INSTANCE, ISSUER, Cloud, id_token, serve_cloud
+from unit.control.api.served_cloud import INSTANCE, ISSUER, REMOTE, Cloud, id_token, serve_cloud
 
 VPC = "vpc-1"
 WORKER_ROLE = "KubernetesWorkerRole-1"
 DOMAIN = "demo-registry-vpc.cn-hangzhou.cr.aliyuncs.com"
+REMOTE_DOMAIN = "remote-registry-vpc.cn-hangzhou.cr.aliyuncs.com"  # of the other account
 
 
 @dataclass(slots=True)
@@ -52,7 +53,7 @@ class Page:
         )
 
     def across(self) -> CloudSettings:
-        """Return the settings of the third method, across accounts."""
+        """Return the settings of the third method, for the instance of the other account."""
         return replace(
             self.settings(Method.RRSA), assume_role_arn=self.cloud.arn("registry"), expire_s=7200
         )
@@ -103,19 +104,21 @@ async def serve_page(database: Database, vault: Vault, folder: Path) -> AsyncIte
             await web.TCPSite(runner, "127.0.0.1", 0).start()
             address = f"http://127.0.0.1:{runner.addresses[0][1]}"
             page = Page(cloud, folder, address, node)
-            await page.change(_all_steps)
+            await page.change(lambda change: _all_steps(change, cloud.account))
             yield page
         finally:
             await runner.cleanup()
 
 
-def _all_steps(change: Change) -> None:
-    instances.switch(change, INSTANCE, enable=True, confirmed=True)
-    instances.add_link(change, link(LinkStatus.RUNNING))
+def _all_steps(change: Change, account: str) -> None:
+    for id_ in (INSTANCE, REMOTE):
+        instances.switch(change, id_, enable=True, confirmed=True)
+        instances.add_link(change, link(id_, LinkStatus.RUNNING))
     clusters.create(
         change,
         Cluster(
             id="c1",
+            account=account,
             name="edge",
             region="cn-hangzhou",
             vpc_id=VPC,
@@ -127,15 +130,15 @@ def _all_steps(change: Change) -> None:
         ),
     )
     trust = trust_of({"Service": ["ecs.aliyuncs.com"]})
-    access.put_role(change, WORKER_ROLE, comment="", trust=trust, max_session_s=3600)
+    access.put_role(change, account, WORKER_ROLE, comment="", trust=trust, max_session_s=3600)
     for role in (WORKER_ROLE, "cluster"):
-        access.attach(change, "p2p", PrincipalKind.ROLE, role)
+        access.attach(change, account, "p2p", PrincipalKind.ROLE, role)
 
 
-def link(status: LinkStatus) -> VpcLink:
-    """Return the cluster's VPC as an entry of the instance's VPC ACL."""
+def link(instance_id: str, status: LinkStatus) -> VpcLink:
+    """Return the cluster's VPC as an entry of an instance's VPC ACL."""
     return VpcLink(
-        instance_id=INSTANCE,
+        instance_id=instance_id,
         vpc_id=VPC,
         vswitch_id="vsw-1",
         ip="10.0.0.9",

@@ -5,7 +5,7 @@ The console answers for the cloud over loopback, with its real signatures and po
 
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -26,17 +26,29 @@ from shoal.core.cloud.policies import (
 from shoal.core.console.chart_values import Method
 from shoal.core.console.models import Edition, Endpoint, EndpointKind, OidcProvider, PrincipalKind
 from unit.adapters.cloud.page import VPC, WORKER_ROLE, Page, trust_of
-from unit.control.api.served_cloud import INSTANCE, ISSUER, jwks
+from unit.control.api.served_cloud import INSTANCE, ISSUER, REMOTE, jwks
 
 Arrange = Callable[[Page], Awaitable[CloudSettings]]
-CASES: dict[str, tuple[Mistake, str, Arrange]] = {}
 
 
-def case(mistake: Mistake, words: str) -> Callable[[Arrange], Arrange]:
-    """Add one way to get something wrong, and what the sentence has to say."""
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One way to get something wrong, and what the sentence has to say."""
+
+    mistake: Mistake
+    words: str
+    arrange: Arrange
+    instance: str
+
+
+CASES: dict[str, Case] = {}
+
+
+def case(mistake: Mistake, words: str, *, instance: str = INSTANCE) -> Callable[[Arrange], Arrange]:
+    """Add one, for the function that does it and returns how to ask then."""
 
     def add(arrange: Arrange) -> Arrange:
-        CASES[arrange.__name__.strip("_")] = (mistake, words, arrange)
+        CASES[arrange.__name__.strip("_")] = Case(mistake, words, arrange, instance)
         return arrange
 
     return add
@@ -62,12 +74,16 @@ def _set(**values: object) -> Callable[[Change], object]:
 @case(Mistake.EDITION_TOO_LOW, "Prerequisites: demo (cri-aaaaaaaaaaaaaaaa) is Basic edition")
 async def _basic_edition(page: Page) -> CloudSettings:
     await page.change(_set(edition=Edition.BASIC.value, p2p_enabled=True))
-    await page.change(_allow_edition)
+    await page.change(
+        lambda c: access.attach(
+            c,
+            page.cloud.other_account,
+            "AliyunContainerRegistryReadOnlyAccess",
+            PrincipalKind.ROLE,
+            "registry",
+        )
+    )
     return page.settings(Method.ACCESS_KEY)
-
-
-def _allow_edition(change: Change) -> None:
-    access.attach(change, "AliyunContainerRegistryReadOnlyAccess", PrincipalKind.ROLE, "registry")
 
 
 @case(Mistake.INSTANCE_NOT_RUNNING, "is STOPPED")
@@ -149,7 +165,7 @@ async def _no_worker_role(page: Page) -> CloudSettings:
     trust = trust_of({"Service": ["other.aliyuncs.com"]})
     await page.change(
         lambda change: access.put_role(
-            change, WORKER_ROLE, comment="", trust=trust, max_session_s=3600
+            change, page.cloud.account, WORKER_ROLE, comment="", trust=trust, max_session_s=3600
         )
     )
     return page.settings(Method.WORKER_ROLE)
@@ -163,7 +179,9 @@ async def _no_region(page: Page) -> CloudSettings:
 
 @case(Mistake.ACTION_DENIED, "may not do cr:GetInstanceVpcEndpoint: add the policy document to the")
 async def _worker_role_without_policy(page: Page) -> CloudSettings:
-    await page.change(lambda c: access.detach(c, "p2p", PrincipalKind.ROLE, WORKER_ROLE))
+    await page.change(
+        lambda c: access.detach(c, page.cloud.account, "p2p", PrincipalKind.ROLE, WORKER_ROLE)
+    )
     return page.settings(Method.WORKER_ROLE)
 
 
@@ -180,7 +198,7 @@ async def _user_without_policy(page: Page) -> CloudSettings:
 @case(Mistake.ACTION_DENIED, "may not do cr:ListInstanceEndpoint")
 async def _user_with_half_the_policy(page: Page) -> CloudSettings:
     settings = page.settings(Method.ACCESS_KEY)
-    await page.change(_attach_to_nobody("Allow", ["cr:GetInstanceVpcEndpoint"]))
+    await page.change(_attach_to_nobody(page, "Allow", ["cr:GetInstanceVpcEndpoint"]))
     page.write_key("nobody")
     return settings
 
@@ -188,18 +206,18 @@ async def _user_with_half_the_policy(page: Page) -> CloudSettings:
 @case(Mistake.ACTION_DENIED, "is denied cr:GetInstanceVpcEndpoint by a Deny statement")
 async def _user_with_a_deny(page: Page) -> CloudSettings:
     settings = page.settings(Method.ACCESS_KEY)
-    await page.change(_attach_to_nobody("Deny", ["cr:*"]))
+    await page.change(_attach_to_nobody(page, "Deny", ["cr:*"]))
     page.write_key("nobody")
     return settings
 
 
-def _attach_to_nobody(effect: str, actions: list[str]) -> Callable[[Change], object]:
+def _attach_to_nobody(page: Page, effect: str, actions: list[str]) -> Callable[[Change], object]:
     statement = {"Effect": effect, "Action": actions, "Resource": "*"}
     document = json.dumps({"Version": "1", "Statement": [statement]})
 
     def attach(change: Change) -> None:
-        access.put_policy(change, "mine", comment="", document=document)
-        access.attach(change, "mine", PrincipalKind.USER, "nobody")
+        access.put_policy(change, page.cloud.account, "mine", comment="", document=document)
+        access.attach(change, page.cloud.account, "mine", PrincipalKind.USER, "nobody")
 
     return attach
 
@@ -221,7 +239,9 @@ async def _unknown_key(page: Page) -> CloudSettings:
 @case(Mistake.KEY_UNKNOWN, "InvalidAccessKeyId.Inactive")
 async def _key_switched_off(page: Page) -> CloudSettings:
     key_id = page.cloud.keys["reader"][0]
-    await page.change(lambda c: access.set_key_active(c, "reader", key_id, active=False))
+    await page.change(
+        lambda c: access.set_key_active(c, page.cloud.account, "reader", key_id, active=False)
+    )
     return page.settings(Method.ACCESS_KEY)
 
 
@@ -230,17 +250,22 @@ async def _no_key_files(page: Page) -> CloudSettings:
     return replace(page.settings(Method.ACCESS_KEY), access_key_dir=Path("/nonexistent"))
 
 
-@case(Mistake.INSTANCE_UNKNOWN, "Step 3: there is no instance cri-none in region cn-hangzhou")
+@case(
+    Mistake.INSTANCE_UNKNOWN,
+    "Step 3: there is no instance cri-none in region cn-hangzhou",
+    instance="cri-none",
+)
 async def _unknown_instance(page: Page) -> CloudSettings:
     return page.settings(Method.ACCESS_KEY)
 
 
-@case(Mistake.OTHER_ACCOUNT, "Method 1 cannot be used, so take Method 3 (RRSA), cross-account")
+@case(
+    Mistake.OTHER_ACCOUNT,
+    "Method 1 cannot be used, so take Method 3 (RRSA), cross-account",
+    instance=REMOTE,
+)
 async def _instance_of_another_account(page: Page) -> CloudSettings:
     return page.settings(Method.WORKER_ROLE)
-
-
-INSTANCES_ASKED = {"unknown_instance": "cri-none", "instance_of_another_account": "cri-none"}
 
 
 @case(Mistake.CLOCK_SKEWED, "the clock of this node is off (InvalidTimeStamp.Expired")
@@ -291,6 +316,7 @@ async def _token_of_other_keys(page: Page) -> CloudSettings:
         lambda change: access.put_provider(
             change,
             OidcProvider(
+                account=page.cloud.account,
                 name="ack-rrsa-c1",
                 issuer=ISSUER,
                 audiences=("sts.aliyuncs.com",),
@@ -317,7 +343,9 @@ async def _no_provider(page: Page) -> CloudSettings:
 async def _role_trusts_another_provider(page: Page) -> CloudSettings:
     trust = trust_of({"Federated": ["acs:ram::1:oidc-provider/other"]})
     await page.change(
-        lambda c: access.put_role(c, "cluster", comment="", trust=trust, max_session_s=3600)
+        lambda c: access.put_role(
+            c, page.cloud.account, "cluster", comment="", trust=trust, max_session_s=3600
+        )
     )
     return page.settings(Method.RRSA)
 
@@ -330,53 +358,80 @@ async def _no_role(page: Page) -> CloudSettings:
 
 @case(Mistake.ACTION_DENIED, "add the policy document to the RAM role acs:ram::")
 async def _role_without_policy(page: Page) -> CloudSettings:
-    await page.change(lambda c: access.detach(c, "p2p", PrincipalKind.ROLE, "cluster"))
+    await page.change(
+        lambda c: access.detach(c, page.cloud.account, "p2p", PrincipalKind.ROLE, "cluster")
+    )
     return page.settings(Method.RRSA)
 
 
 # --- Method 3, cross-account ------------------------------------------------------------------
 
 
-@case(Mistake.ASSUME_ACCESS_MISSING, "attach the system policy AliyunSTSAssumeRoleAccess to it")
+@case(
+    Mistake.ASSUME_ACCESS_MISSING,
+    "attach the system policy AliyunSTSAssumeRoleAccess to it",
+    instance=REMOTE,
+)
 async def _no_assume_role_access(page: Page) -> CloudSettings:
     await page.change(
-        lambda c: access.detach(c, "AliyunSTSAssumeRoleAccess", PrincipalKind.ROLE, "cluster")
+        lambda c: access.detach(
+            c, page.cloud.account, "AliyunSTSAssumeRoleAccess", PrincipalKind.ROLE, "cluster"
+        )
     )
     return page.across()
 
 
-@case(Mistake.ROLE_NOT_TRUSTING, "replace its trust policy by the policy document")
+@case(Mistake.ROLE_NOT_TRUSTING, "replace its trust policy by the policy document", instance=REMOTE)
 async def _other_role_does_not_trust(page: Page) -> CloudSettings:
     trust = trust_of({"RAM": ["acs:ram::1:role/other"]})
     await page.change(
-        lambda c: access.put_role(c, "registry", comment="", trust=trust, max_session_s=43_200)
+        lambda c: access.put_role(
+            c, page.cloud.other_account, "registry", comment="", trust=trust, max_session_s=43_200
+        )
     )
     return page.across()
 
 
-@case(Mistake.ROLE_UNKNOWN, "create it, or correct rrsa.assumeRoleARN")
+@case(Mistake.ROLE_UNKNOWN, "create it, or correct rrsa.assumeRoleARN", instance=REMOTE)
 async def _no_other_role(page: Page) -> CloudSettings:
     settings = page.across()
     return replace(settings, assume_role_arn=f"{settings.assume_role_arn}x")
 
 
-@case(Mistake.DURATION_TOO_LONG, "rrsa.expireDuration is 43200 s, longer than the MaxSession")
+@case(
+    Mistake.DURATION_TOO_LONG,
+    "rrsa.expireDuration is 43200 s, longer than the MaxSession",
+    instance=REMOTE,
+)
 async def _session_too_long(page: Page) -> CloudSettings:
     trust = trust_of({"RAM": [page.cloud.arn("cluster")]})
     await page.change(
-        lambda c: access.put_role(c, "registry", comment="", trust=trust, max_session_s=3600)
+        lambda c: access.put_role(
+            c, page.cloud.other_account, "registry", comment="", trust=trust, max_session_s=3600
+        )
     )
     return replace(page.across(), expire_s=43_200)
 
 
+@case(Mistake.ACTION_DENIED, "may not do cr:GetInstanceVpcEndpoint", instance=REMOTE)
+async def _other_role_without_policy(page: Page) -> CloudSettings:
+    other = page.cloud.other_account
+    await page.change(lambda c: access.detach(c, other, "p2p", PrincipalKind.ROLE, "registry"))
+    return page.across()
+
+
+@case(Mistake.INSTANCE_UNKNOWN, "Step 3: there is no instance cri-aaaa", instance=INSTANCE)
+async def _instance_not_of_the_assumed_roles_account(page: Page) -> CloudSettings:
+    return page.across()
+
+
 @pytest.mark.parametrize("name", list(CASES))
 async def test_a_step_that_was_forgotten_is_named(page: Page, name: str) -> None:
-    mistake, words, arrange = CASES[name]
-    settings = await arrange(page)
-    told = await advice_after(page, settings, INSTANCES_ASKED.get(name, INSTANCE))
-    found = next((one for one in told if one.mistake is mistake), None)
+    wrong = CASES[name]
+    told = await advice_after(page, await wrong.arrange(page), wrong.instance)
+    found = next((one for one in told if one.mistake is wrong.mistake), None)
     assert found is not None, told
-    assert words in found.sentence
+    assert wrong.words in found.sentence
     assert found.sentence.startswith(f"{found.step}: ")
     for secret in (secret for _, secret in page.cloud.keys.values()):
         assert secret not in found.sentence
@@ -395,7 +450,7 @@ async def test_what_the_documents_say_mends_it(page: Page) -> None:
             lambda d: lacking_trust_in_role(d, role_arn=page.cloud.arn("cluster")),
         ),
     ):
-        told = await advice_after(page, await CASES[name][2](page))
+        told = await advice_after(page, await CASES[name].arrange(page))
         assert told[0].document, name
         assert lacking(told[0].document) == (), name
 

@@ -11,8 +11,8 @@ from shoal.adapters.cloud.lookup import TRIES, AcrLookup
 from shoal.control.store import access, instances
 from shoal.core.console.chart_values import Method
 from shoal.core.console.models import Endpoint, EndpointKind, PrincipalKind
-from unit.adapters.cloud.page import DOMAIN, Page
-from unit.control.api.served_cloud import INSTANCE
+from unit.adapters.cloud.page import DOMAIN, REMOTE_DOMAIN, Page
+from unit.control.api.served_cloud import INSTANCE, REMOTE
 
 
 @pytest.mark.parametrize("method", list(Method))
@@ -27,8 +27,8 @@ async def test_every_method_leads_to_the_domains(page: Page, method: Method) -> 
 
 
 async def test_a_role_of_another_account_leads_to_them_too(page: Page) -> None:
-    found = await page.look_up(page.across())
-    assert [one.name for one in found.domains] == [DOMAIN]
+    found = await page.look_up(page.across(), REMOTE)
+    assert [one.name for one in found.domains] == [REMOTE_DOMAIN]
     assert found.blocking == ()
 
 
@@ -65,8 +65,8 @@ async def test_a_switch_that_may_not_be_asked_is_unknown_and_no_obstacle(page: P
     )
 
     def deny(change: Any) -> None:
-        access.put_policy(change, "deny", comment="", document=document)
-        access.attach(change, "deny", PrincipalKind.USER, "reader")
+        access.put_policy(change, page.cloud.account, "deny", comment="", document=document)
+        access.attach(change, page.cloud.account, "deny", PrincipalKind.USER, "reader")
 
     await page.change(deny)
     found = await page.look_up(page.settings(Method.ACCESS_KEY))

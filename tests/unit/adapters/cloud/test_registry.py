@@ -53,7 +53,7 @@ async def test_a_session_that_ended_before_its_time_is_replaced(page: Page) -> N
 async def test_a_role_that_was_deleted_stays_refused(page: Page) -> None:
     api = _api(page, Method.RRSA)
     await api.vpc_endpoint(INSTANCE)
-    await page.change(lambda change: access.remove_role(change, "cluster"))
+    await page.change(lambda change: access.remove_role(change, page.cloud.account, "cluster"))
     with pytest.raises(Exception, match="there is no RAM role"):
         await api.vpc_endpoint(INSTANCE)
 

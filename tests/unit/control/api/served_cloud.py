@@ -18,10 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from shoal.control.api.app import mount
 from shoal.control.app import build
 from shoal.control.console import Console
-from shoal.control.store import access, accounts, instances
+from shoal.control.store import access, accounts, administrators, instances
 from shoal.control.store.changes import Author, Change
 from shoal.control.store.database import Database
-from shoal.control.store.system_policies import add_system_policies
 from shoal.control.store.vault import Vault
 from shoal.core.console.documents import PERMISSIONS, SERVICE_ACCOUNTS, trust_document
 from shoal.core.console.models import (
@@ -30,10 +29,12 @@ from shoal.core.console.models import (
     InstanceStatus,
     OidcProvider,
     PrincipalKind,
+    ram_arn,
 )
 
 ISSUER = "https://oidc.example/c1"
 INSTANCE = "cri-aaaaaaaaaaaaaaaa"
+REMOTE = "cri-bbbbbbbbbbbbbbbb"  # of the other account
 _ISSUER_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
@@ -72,21 +73,26 @@ def id_token(now_s: int, *, head: Mapping[str, object] | None = None, **claims: 
 
 @dataclass(slots=True)
 class Cloud:
-    """A served console, with a user, two roles and an instance."""
+    """A served console with two accounts.
+
+    The first has users, a cluster's role and an instance; the other has an instance too, and the
+    role `registry`, which trusts the cluster's.
+    """
 
     console: Console
     endpoint: str
     account: str
+    other_account: str = ""
     keys: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def arn(self, role: str) -> str:
-        """Return a role's ARN."""
-        return f"acs:ram::{self.account}:role/{role}"
+        """Return a role's ARN; `registry` is the other account's."""
+        return ram_arn(self.other_account if role == "registry" else self.account, "role", role)
 
     @property
     def provider(self) -> str:
         """The ARN of the cluster's OIDC provider."""
-        return f"acs:ram::{self.account}:oidc-provider/ack-rrsa-c1"
+        return ram_arn(self.account, "oidc-provider", "ack-rrsa-c1")
 
     def config(self, key: tuple[str, str], *, token: str = "", version: str = "") -> Config:
         """Return an SDK's configuration."""
@@ -132,34 +138,42 @@ async def serve_cloud(database: Database, vault: Vault) -> AsyncIterator[Cloud]:
     made = Cloud(console, f"127.0.0.1:{runner.addresses[0][1]}", "")
 
     def fill(change: Change) -> None:
-        add_system_policies(change)
-        accounts.first_administrator(change, "admin", hash_="x")
-        made.account = accounts.account_id(change.connection)
-        access.put_policy(change, "p2p", comment="", document=PERMISSIONS)
+        administrators.first_administrator(change, "admin", hash_="x")
+        made.account = accounts.management(change.connection).id
+        made.other_account = accounts.create(change, "registry").id
+        for account in (made.account, made.other_account):
+            access.put_policy(change, account, "p2p", comment="", document=PERMISSIONS)
         for name, policies in (
             ("reader", ["AliyunContainerRegistryReadOnlyAccess", "AliyunSTSAssumeRoleAccess"]),
             ("owner", ["AliyunContainerRegistryFullAccess"]),
             ("nobody", []),
         ):
-            access.create_user(change, name, comment="")
-            key, secret = access.create_key(change, vault, name)
+            access.create_user(change, made.account, name, comment="")
+            key, secret = access.create_key(change, vault, made.account, name)
             made.keys[name] = (key.id, secret)
             for policy in policies:
-                access.attach(change, policy, PrincipalKind.USER, name)
+                access.attach(change, made.account, policy, PrincipalKind.USER, name)
         trust = trust_document(provider_arn=made.provider, issuer=ISSUER)
-        access.put_role(change, "cluster", comment="", trust=trust, max_session_s=3600)
-        access.attach(change, "AliyunSTSAssumeRoleAccess", PrincipalKind.ROLE, "cluster")
+        access.put_role(
+            change, made.account, "cluster", comment="", trust=trust, max_session_s=3600
+        )
+        access.attach(
+            change, made.account, "AliyunSTSAssumeRoleAccess", PrincipalKind.ROLE, "cluster"
+        )
         statement = {
             "Effect": "Allow",
             "Action": "sts:AssumeRole",
-            "Principal": {"RAM": [made.arn("cluster"), f"acs:ram::{made.account}:user/reader"]},
+            "Principal": {"RAM": [made.arn("cluster"), ram_arn(made.account, "user", "reader")]},
         }
         trust = json.dumps({"Version": "1", "Statement": [statement]})
-        access.put_role(change, "registry", comment="", trust=trust, max_session_s=43_200)
-        access.attach(change, "p2p", PrincipalKind.ROLE, "registry")
+        access.put_role(
+            change, made.other_account, "registry", comment="", trust=trust, max_session_s=43_200
+        )
+        access.attach(change, made.other_account, "p2p", PrincipalKind.ROLE, "registry")
         access.put_provider(
             change,
             OidcProvider(
+                account=made.account,
                 name="ack-rrsa-c1",
                 issuer=ISSUER,
                 audiences=("sts.aliyuncs.com",),
@@ -167,22 +181,27 @@ async def serve_cloud(database: Database, vault: Vault) -> AsyncIterator[Cloud]:
                 created_at=change.now_s,
             ),
         )
-        instances.create(
-            change,
-            Instance(
-                id=INSTANCE,
-                name="demo",
-                region="cn-hangzhou",
-                edition=Edition.STANDARD,
-                status=InstanceStatus.RUNNING,
-                registry_url="http://127.0.0.1:5000",
-                p2p_enabled=False,
-                p2p_generation=0,
-                p2p_changed_at=None,
-                created_at=change.now_s,
-                modified_at=change.now_s,
-            ),
-        )
+        for id_, account, name in (
+            (INSTANCE, made.account, "demo"),
+            (REMOTE, made.other_account, "remote"),
+        ):
+            instances.create(
+                change,
+                Instance(
+                    id=id_,
+                    account=account,
+                    name=name,
+                    region="cn-hangzhou",
+                    edition=Edition.STANDARD,
+                    status=InstanceStatus.RUNNING,
+                    registry_url="http://127.0.0.1:5000",
+                    p2p_enabled=False,
+                    p2p_generation=0,
+                    p2p_changed_at=None,
+                    created_at=change.now_s,
+                    modified_at=change.now_s,
+                ),
+            )
 
     try:
         await made.change(fill)

@@ -21,7 +21,9 @@ async def test_a_wrong_secret_and_an_unknown_key_are_told_apart(cloud: Cloud) ->
 
 async def test_a_key_that_is_switched_off_is_refused(cloud: Cloud) -> None:
     key = cloud.keys["reader"][0]
-    await cloud.change(lambda change: access.set_key_active(change, "reader", key, active=False))
+    await cloud.change(
+        lambda change: access.set_key_active(change, cloud.account, "reader", key, active=False)
+    )
     error = await refused(cloud.sts().get_caller_identity)
     assert error.code == "InvalidAccessKeyId.Inactive"
 
@@ -34,13 +36,22 @@ async def test_a_session_ends_with_its_role_and_a_new_one_of_its_name_is_another
     ask = AssumeRoleRequest(role_arn=cloud.arn("registry"), role_session_name="p2p")
     made = (await asyncio.to_thread(cloud.sts().assume_role, ask)).body.credentials
     cloud.keys["s"] = (made.access_key_id, made.access_key_secret)
-    role = await cloud.console.read(lambda connection: access.role(connection, "registry"))
+    role = await cloud.console.read(
+        lambda connection: access.role(connection, cloud.other_account, "registry")
+    )
     for again in (False, True):
-        await cloud.change(lambda change: access.remove_role(change, "registry"))
+        await cloud.change(
+            lambda change: access.remove_role(change, cloud.other_account, "registry")
+        )
         if again:
             await cloud.change(
                 lambda change: access.put_role(
-                    change, "registry", comment="", trust=role.trust, max_session_s=3600
+                    change,
+                    cloud.other_account,
+                    "registry",
+                    comment="",
+                    trust=role.trust,
+                    max_session_s=3600,
                 )
             )
         error = await refused(cloud.sts("s", token=made.security_token).get_caller_identity)
@@ -48,7 +59,12 @@ async def test_a_session_ends_with_its_role_and_a_new_one_of_its_name_is_another
         if not again:
             await cloud.change(
                 lambda change: access.put_role(
-                    change, "registry", comment="", trust=role.trust, max_session_s=3600
+                    change,
+                    cloud.other_account,
+                    "registry",
+                    comment="",
+                    trust=role.trust,
+                    max_session_s=3600,
                 )
             )
 
@@ -60,13 +76,13 @@ async def test_what_is_remembered_of_a_caller_ends_with_the_next_change(cloud: C
     policy = "AliyunContainerRegistryReadOnlyAccess"
     for undo, redo, code in (
         (
-            lambda c: access.detach(c, policy, PrincipalKind.USER, "reader"),
-            lambda c: access.attach(c, policy, PrincipalKind.USER, "reader"),
+            lambda c: access.detach(c, cloud.account, policy, PrincipalKind.USER, "reader"),
+            lambda c: access.attach(c, cloud.account, policy, PrincipalKind.USER, "reader"),
             "NoPermission",
         ),
         (
-            lambda c: access.set_key_active(c, "reader", key_id, active=False),
-            lambda c: access.set_key_active(c, "reader", key_id, active=True),
+            lambda c: access.set_key_active(c, cloud.account, "reader", key_id, active=False),
+            lambda c: access.set_key_active(c, cloud.account, "reader", key_id, active=True),
             "InvalidAccessKeyId.Inactive",
         ),
     ):
@@ -74,5 +90,5 @@ async def test_what_is_remembered_of_a_caller_ends_with_the_next_change(cloud: C
         await cloud.change(undo)
         assert (await refused(registry.get_instance, ask)).code == code
         await cloud.change(redo)
-    await cloud.change(lambda c: access.remove_user(c, "reader"))
+    await cloud.change(lambda c: access.remove_user(c, cloud.account, "reader"))
     assert (await refused(registry.get_instance, ask)).code == "InvalidAccessKeyId.NotFound"

@@ -149,6 +149,7 @@ async def test_a_role_is_assumed_by_a_token_whose_keys_only_the_issuer_has(cloud
             access.put_provider(
                 change,
                 OidcProvider(
+                    account=cloud.account,
                     name="ack-rrsa-c1",
                     issuer=issuer.url,
                     audiences=("sts.aliyuncs.com",),
@@ -157,7 +158,9 @@ async def test_a_role_is_assumed_by_a_token_whose_keys_only_the_issuer_has(cloud
                 ),
             )
             trust = trust_document(provider_arn=cloud.provider, issuer=issuer.url)
-            access.put_role(change, "cluster", comment="", trust=trust, max_session_s=3600)
+            access.put_role(
+                change, cloud.account, "cluster", comment="", trust=trust, max_session_s=3600
+            )
 
         await cloud.change(register)
         ask = models.AssumeRoleWithOIDCRequest(

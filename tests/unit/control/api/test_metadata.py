@@ -32,10 +32,13 @@ TRUST = json.dumps(
 @asynccontextmanager
 async def _asking(cloud: Cloud, *, token_only: bool) -> AsyncIterator[ClientSession]:
     def fill(change: Change) -> None:
-        access.put_role(change, "worker", comment="", trust=TRUST, max_session_s=3600)
+        access.put_role(
+            change, cloud.account, "worker", comment="", trust=TRUST, max_session_s=3600
+        )
         clusters.create(
             change,
             Cluster(
+                account=cloud.account,
                 id="c1",
                 name="edge",
                 region="cn-hangzhou",
@@ -119,7 +122,12 @@ async def test_a_role_that_does_not_trust_nodes_is_not_theirs(cloud: Cloud) -> N
     async with _asking(cloud, token_only=False) as session:
         await cloud.change(
             lambda change: access.put_role(
-                change, "worker", comment="", trust='{"Version":"1"}', max_session_s=3600
+                change,
+                cloud.account,
+                "worker",
+                comment="",
+                trust='{"Version":"1"}',
+                max_session_s=3600,
             )
         )
         assert (await _get(session, CREDENTIALS))[0] == 404

@@ -23,7 +23,9 @@ def trust_of(arn: str) -> str:
 async def ram(cloud: Cloud, user: str = "owner") -> Any:
     """Return RAM's own client for a user who may do everything there."""
     await cloud.change(
-        lambda change: access.attach(change, "AliyunRAMFullAccess", PrincipalKind.USER, "owner")
+        lambda change: access.attach(
+            change, cloud.account, "AliyunRAMFullAccess", PrincipalKind.USER, "owner"
+        )
     )
     return Client(cloud.config(cloud.keys[user]))
 
@@ -97,7 +99,7 @@ async def test_a_user_that_has_something_is_not_deleted(cloud: Cloud) -> None:
     ask = models.DeleteUserRequest(user_name="reader")
     assert (await refused(client.delete_user, ask)).code == "DeleteConflict.User.AccessKey"
     key_id = cloud.keys["reader"][0]
-    await cloud.change(lambda change: access.remove_key(change, "reader", key_id))
+    await cloud.change(lambda change: access.remove_key(change, cloud.account, "reader", key_id))
     error = await refused(client.delete_user, ask)
     assert error.code == "DeleteConflict.User.Policy"
     assert "AliyunSTSAssumeRoleAccess" in str(error)
@@ -145,7 +147,7 @@ async def test_a_role_is_assumed_for_as_long_as_it_says(cloud: Cloud) -> None:
         ),
         ({"max_session_duration": 60}, "InvalidParameter.MaxSessionDuration"),
         ({"description": "x" * 300}, "InvalidParameter.Description"),
-        ({"role_name": "registry"}, "EntityAlreadyExists.Role"),
+        ({"role_name": "cluster"}, "EntityAlreadyExists.Role"),
     ],
 )
 async def test_a_role_that_cannot_be_is_refused(

@@ -64,6 +64,8 @@ async def test_roles_have_policies_too(cloud: Cloud) -> None:
 
 async def test_a_policy_is_described_with_its_document(cloud: Cloud) -> None:
     client = await ram(cloud)
+    pair = {"policy_name": "p2p", "policy_type": "Custom", "role_name": "cluster"}
+    await _do(client.attach_policy_to_role, models.AttachPolicyToRoleRequest(**pair))
     found = await _do(
         client.get_policy, models.GetPolicyRequest(policy_name="p2p", policy_type="Custom")
     )

@@ -7,7 +7,7 @@ from shoal.control.api.sessions import MAX_TOKEN_CHARS, Session, issue, open_ses
 from shoal.control.store.vault import Vault
 
 NOW_S = 1_800_000_000
-SESSION = Session("role", "301", "p2p", NOW_S + 900, "")
+SESSION = Session("301", "p2p", NOW_S + 900, "")
 
 
 def test_a_token_is_its_session_until_it_expires(vault: Vault) -> None:

@@ -7,7 +7,7 @@ import pytest
 from alibabacloud_cr20181201 import models as registry
 from alibabacloud_sts20150401 import models
 
-from unit.control.api.served_cloud import INSTANCE, Cloud, id_token, refused
+from unit.control.api.served_cloud import REMOTE, Cloud, id_token, refused
 
 
 def _oidc(cloud: Cloud, token: str, **others: object) -> Any:
@@ -44,7 +44,7 @@ async def test_one_role_after_another_leads_from_a_pods_token_to_the_registry(
     cloud.keys["b"] = (second.access_key_id, second.access_key_secret)
     for version in ("", "v2"):
         client = cloud.registry("b", token=second.security_token, version=version)
-        look = registry.GetInstanceVpcEndpointRequest(instance_id=INSTANCE)
+        look = registry.GetInstanceVpcEndpointRequest(instance_id=REMOTE)
         assert (await asyncio.to_thread(client.get_instance_vpc_endpoint, look)).body.is_success
     identity = (
         await asyncio.to_thread(cloud.sts("b", token=second.security_token).get_caller_identity)
@@ -107,7 +107,7 @@ async def test_a_sessions_own_policy_narrows_what_its_role_may(cloud: Cloud) -> 
     made = (await asyncio.to_thread(cloud.sts().assume_role, ask)).body.credentials
     cloud.keys["n"] = (made.access_key_id, made.access_key_secret)
     client = cloud.registry("n", token=made.security_token)
-    look = registry.ListInstanceEndpointRequest(instance_id=INSTANCE)
+    look = registry.ListInstanceEndpointRequest(instance_id=REMOTE)
     assert (await asyncio.to_thread(client.list_instance_endpoint, look)).body.is_success
-    other = registry.GetInstanceVpcEndpointRequest(instance_id=INSTANCE)
+    other = registry.GetInstanceVpcEndpointRequest(instance_id=REMOTE)
     assert (await refused(client.get_instance_vpc_endpoint, other)).code == "NoPermission"

@@ -1,79 +1,60 @@
-"""People who sign in: the first one, their sessions, and how both end."""
+"""Accounts: the first manages the others, and nothing of one is found in another."""
 
 import pytest
 
-from shoal.control.store import accounts
+from shoal.control.store import access, accounts
 from shoal.control.store.changes import Author, Changes
 from shoal.control.store.database import Database
-from shoal.control.store.records import AlreadyExists, NotFound, StillInUse
+from shoal.control.store.records import AlreadyExists, NotFound
+from shoal.core.console.models import OidcProvider, PrincipalKind, account_of, root_arn
+from shoal.core.iam.policies import Decision
+from shoal.core.iam.trust import Caller, may_assume
 
 
-@pytest.fixture
-def admin(changes: Changes, author: Author) -> str:
-    with changes.by(author) as change:
-        accounts.first_administrator(change, "admin", hash_="h")
-    return "admin"
-
-
-def test_only_an_empty_console_takes_a_first_administrator(
-    admin: str, database: Database, changes: Changes, author: Author
+def test_the_first_manages_and_each_later_one_lets_it_in(
+    database: Database, changes: Changes, author: Author
 ) -> None:
-    with pytest.raises(AlreadyExists), changes.by(author) as change:
-        accounts.first_administrator(change, "other", hash_="h")
-    with database.read() as connection:
-        assert accounts.administrators(connection) == [admin]
-        assert len(accounts.account_id(connection)) == 16
-        assert accounts.password_hash(connection, "admin") == "h"
-        assert accounts.password_hash(connection, "nobody") is None
-
-
-def test_a_session_is_found_by_its_token_which_is_not_kept(
-    admin: str, database: Database, changes: Changes, author: Author
-) -> None:
+    with database.read() as connection, pytest.raises(NotFound):
+        accounts.management(connection)
     with changes.by(author) as change:
-        token = accounts.sign_in(change, admin, region="cn-hangzhou")
-        now_s = change.now_s
-    with database.read() as connection:
-        found = accounts.session(connection, token, now_s=now_s)
-        assert found is not None
-        assert found.administrator == admin
-        assert token not in repr(found)
-        assert accounts.session(connection, "other", now_s=now_s) is None
-        assert accounts.session(connection, token, now_s=now_s + accounts.IDLE_S + 1) is None
-    with changes.by(author) as change:
-        accounts.choose_region(change, found, "eu-central-1")
-        accounts.seen(change, found)
-    assert accounts.is_to_be_noted(found, now_s=now_s + 60)
-    assert not accounts.is_to_be_noted(found, now_s=now_s + 59)
-    with changes.by(author) as change:
-        accounts.sign_out(change, found)
-    with database.read() as connection:
-        assert accounts.session(connection, token, now_s=now_s) is None
-
-
-def test_a_new_password_ends_all_sessions(
-    admin: str, database: Database, changes: Changes, author: Author
-) -> None:
-    with changes.by(author) as change:
-        accounts.sign_in(change, admin, region="")
-    with database.read() as connection:
-        assert accounts.open_sessions(connection, admin) == 1
-    with changes.by(author) as change:
-        accounts.set_password(change, admin, hash_="new")
-    with database.read() as connection:
-        assert accounts.open_sessions(connection, admin) == 0
-    with pytest.raises(NotFound), changes.by(author) as change:
-        accounts.set_password(change, "nobody", hash_="new")
-
-
-def test_the_last_administrator_stays(admin: str, changes: Changes, author: Author) -> None:
-    with pytest.raises(StillInUse), changes.by(author) as change:
-        accounts.remove_administrator(change, admin)
-    with changes.by(author) as change:
-        accounts.add_administrator(change, "second", hash_="h")
-        accounts.sign_in(change, admin, region="")
-        accounts.remove_administrator(change, admin)
-        with pytest.raises(NotFound):
-            accounts.remove_administrator(change, admin)
+        first, second = accounts.create(change, "z"), accounts.create(change, "a")
         with pytest.raises(AlreadyExists):
-            accounts.add_administrator(change, "second", hash_="h")
+            accounts.create(change, "a")
+    with database.read() as connection:
+        assert accounts.find_all(connection) == [first, second]
+        assert accounts.management(connection) == first
+        assert accounts.find(connection, second.id) == second
+        with pytest.raises(NotFound):
+            accounts.find(connection, "1")
+        assert access.roles(connection, first.id) == []
+        (way_in,) = access.roles(connection, second.id)
+        (policy,) = access.policies_of(connection, second.id, PrincipalKind.ROLE, way_in.name)
+    assert account_of(way_in.arn) == second.id
+    assert policy.name == "AdministratorAccess"
+    for account, decision in ((first, Decision.ALLOWED), (second, Decision.NOT_ALLOWED)):
+        assert may_assume(way_in.trust, Caller("RAM", (root_arn(account.id),))) is decision
+
+
+def test_names_are_each_accounts_own(database: Database, changes: Changes, author: Author) -> None:
+    with changes.by(author) as change:
+        both = [accounts.create(change, name).id for name in ("one", "two")]
+        for account in both:
+            access.create_user(change, account, "p2p", comment="")
+            access.put_role(change, account, "edge", comment="", trust="{}", max_session_s=3600)
+            access.put_policy(change, account, "read", comment=account, document="{}")
+            access.attach(change, account, "read", PrincipalKind.ROLE, "edge")
+            access.put_provider(change, OidcProvider(account, "x", "https://i", (), "", 1))
+        access.remove_user(change, both[0], "p2p")
+        access.detach(change, both[0], "read", PrincipalKind.ROLE, "edge")
+        access.remove_policy(change, both[0], "read")
+        access.remove_provider(change, both[0], "x")
+        edge = access.role(change.connection, both[0], "edge")
+        access.remove_role(change, both[0], "edge")
+    with database.read() as connection:
+        assert access.role_by_id(connection, edge.id) is None
+        kept = access.role(connection, both[1], "edge")
+        assert access.role_by_id(connection, kept.id) == kept
+        assert [user.name for user in access.users(connection, both[1])] == ["p2p"]
+        (policy,) = access.policies_of(connection, both[1], PrincipalKind.ROLE, "edge")
+        assert policy.comment == both[1]
+        assert [one.account for one in access.providers(connection)] == [both[1]]

@@ -4,23 +4,27 @@ import json
 from pathlib import Path
 
 import pytest
+from sqlalchemy import MetaData, select
 
-from shoal.control.store import access, accounts
+from shoal.control.store import access, accounts, administrators
 from shoal.control.store.backup import NotEmpty, backup, restore
 from shoal.control.store.changes import Author, Changes, events
 from shoal.control.store.database import Database
+from shoal.control.store.migrate import migrate, migrations, version
 from shoal.control.store.vault import Vault
 from shoal.core.errors import BadInput
+from unit.control.store.first_schema import assert_is_in_one_account, fill_first_schema
 
 
 @pytest.fixture
 def secret(changes: Changes, author: Author, vault: Vault) -> tuple[str, str]:
     with changes.by(author) as change:
-        accounts.first_administrator(change, "admin", hash_="h")
-        accounts.sign_in(change, "admin", region="")
-        access.create_user(change, "p2p", comment="")
-        key, value = access.create_key(change, vault, "p2p")
-        access.set_key_active(change, "p2p", key.id, active=False)
+        administrators.first_administrator(change, "admin", hash_="h")
+        administrators.sign_in(change, "admin")
+        account = accounts.management(change.connection).id
+        access.create_user(change, account, "p2p", comment="")
+        key, value = access.create_key(change, vault, account, "p2p")
+        access.set_key_active(change, account, "p2p", key.id, active=False)
     return key.id, value
 
 
@@ -37,7 +41,7 @@ def test_what_was_backed_up_comes_back_without_sessions(
         assert events(after) == events(before)
         key, value = access.find_key(after, vault, secret[0])
         assert (value, key.active) == (secret[1], False)
-        assert accounts.open_sessions(after, "admin") == 0
+        assert administrators.open_sessions(after, "admin") == 0
     other.close()
 
 
@@ -73,7 +77,7 @@ def test_what_is_no_backup_changes_nothing(
     with pytest.raises(BadInput):
         restore(database, file, replace=True)
     with database.read() as connection:
-        assert accounts.administrators(connection) == ["admin"]
+        assert administrators.names(connection) == ["admin"]
 
 
 def test_rows_that_refer_to_nothing_are_refused(database: Database, tmp_path: Path) -> None:
@@ -90,3 +94,35 @@ def test_a_file_that_cannot_be_written_or_read_is_told(database: Database, tmp_p
         backup(database, tmp_path / "no" / "folder")
     with pytest.raises(BadInput, match="cannot read"):
         restore(database, tmp_path / "missing")
+
+
+def test_a_backup_of_an_older_schema_is_brought_to_todays(
+    secret: tuple[str, str], database: Database, vault: Vault, tmp_path: Path
+) -> None:
+    del secret
+    old, file = Database(f"sqlite:///{tmp_path}/old.db"), tmp_path / "old.backup"
+    migrate(old, migrations()[:1])
+    with old.write() as connection:
+        fill_first_schema(connection, vault)
+    _write_as_then(old, file)
+    old.close()
+    for target in (Database(f"sqlite:///{tmp_path}/new.db"), database):
+        assert restore(target, file, replace=target is database) > 10
+        assert version(target) == len(migrations())
+        assert_is_in_one_account(target, vault)
+        target.close()
+
+
+def _write_as_then(old: Database, file: Path) -> None:
+    """Write a backup of the first schema, in the format that has stayed the same."""
+    lines: list[object] = [{"format": "shoal-console-backup", "schema": 1}]
+    with old.read() as connection:
+        tables = MetaData()
+        tables.reflect(connection)
+        for table in tables.sorted_tables:
+            if table.name not in ("schema_version", "web_session"):
+                lines += [
+                    {"table": table.name, "row": dict(row._mapping)}
+                    for row in connection.execute(select(table))
+                ]
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))

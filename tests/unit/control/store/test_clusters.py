@@ -17,8 +17,9 @@ from shoal.core.console.models import (
     NodePool,
     PoolKind,
 )
+from unit.control.account import ACCOUNT
 
-FACTORY = Cluster("c1", "factory", "cn-hangzhou", "vpc-1", True, "1.28.3", False, "", 1)
+FACTORY = Cluster("c1", ACCOUNT, "factory", "cn-hangzhou", "vpc-1", True, "1.28.3", False, "", 1)
 POOL = NodePool("np1", "c1", "line-1", PoolKind.EDGE, True, True, 12)
 COMPONENT = Component("c1", "cri-1", "0.4.0", "rrsa", 1, 10, 10)
 
@@ -26,7 +27,7 @@ COMPONENT = Component("c1", "cri-1", "0.4.0", "rrsa", 1, 10, 10)
 @pytest.fixture(autouse=True)
 def factory(changes: Changes, author: Author) -> None:
     instance = Instance(
-        "cri-1", "team", "cn-hangzhou", Edition.STANDARD, InstanceStatus.RUNNING,
+        "cri-1", ACCOUNT, "team", "cn-hangzhou", Edition.STANDARD, InstanceStatus.RUNNING,
         "http://r", True, 1, 1, 1, 1,
     )  # fmt: skip
     with changes.by(author) as change:

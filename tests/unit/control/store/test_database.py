@@ -11,12 +11,12 @@ from shoal.core.errors import SettingsError
 
 
 def test_a_write_that_fails_leaves_nothing(database: Database) -> None:
-    insert = text("INSERT INTO setting VALUES ('a', 'b')")
+    insert = text("INSERT INTO account VALUES ('1', 'a', FALSE, 0)")
     with contextlib.suppress(ZeroDivisionError), database.write() as connection:
         connection.execute(insert)
         raise ZeroDivisionError
     with database.read() as connection:
-        assert connection.execute(text("SELECT count(*) FROM setting")).scalar() == 0
+        assert connection.execute(text("SELECT count(*) FROM account")).scalar() == 0
 
 
 def test_writers_from_several_threads_take_turns(database: Database) -> None:
@@ -24,7 +24,8 @@ def test_writers_from_several_threads_take_turns(database: Database) -> None:
         for number in range(20):
             with database.write() as connection:
                 connection.execute(
-                    text("INSERT INTO setting VALUES (:name, '')"), {"name": f"{prefix}{number}"}
+                    text("INSERT INTO account VALUES (:name, :name, FALSE, 0)"),
+                    {"name": f"{prefix}{number}"},
                 )
 
     threads = [threading.Thread(target=add, args=(name,)) for name in "abc"]
@@ -33,7 +34,7 @@ def test_writers_from_several_threads_take_turns(database: Database) -> None:
     for thread in threads:
         thread.join()
     with database.read() as connection:
-        assert connection.execute(text("SELECT count(*) FROM setting")).scalar() == 60
+        assert connection.execute(text("SELECT count(*) FROM account")).scalar() == 60
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,11 @@ from shoal.core.console.models import (
     VpcLink,
 )
 from shoal.core.console.switch import SwitchRefused
+from unit.control.account import ACCOUNT
 
 TEAM = Instance(
     id="cri-a1b2c3d4",
+    account=ACCOUNT,
     name="team",
     region="cn-hangzhou",
     edition=Edition.STANDARD,
@@ -34,7 +36,7 @@ TEAM = Instance(
     modified_at=1,
 )
 LINK = VpcLink(TEAM.id, "vpc-1", "vsw-1", "10.0.0.5", LinkStatus.RUNNING, True)
-FACTORY = Cluster("c1", "factory", "cn-hangzhou", "vpc-1", True, "1.28.3", False, "", 1)
+FACTORY = Cluster("c1", ACCOUNT, "factory", "cn-hangzhou", "vpc-1", True, "1.28.3", False, "", 1)
 COMPONENT = Component("c1", TEAM.id, "0.4.0", "access-key", 1, 1, 1)
 
 
@@ -51,7 +53,7 @@ def test_an_instance_has_two_endpoints_by_the_clouds_names(
     with database.read() as connection:
         assert instances.find(connection, team.id) == team
         assert instances.find_all(connection, region="eu-central-1") == []
-        assert instances.regions(connection) == ["cn-hangzhou"]
+        assert instances.regions(connection, ACCOUNT) == ["cn-hangzhou"]
         internet, vpc = instances.endpoints(connection, team.id)
     assert internet.domains == ("team-registry.cn-hangzhou.cr.aliyuncs.com",)
     assert vpc.domains == ("team-registry-vpc.cn-hangzhou.cr.aliyuncs.com",)

@@ -9,7 +9,7 @@ from shoal.core.console.models import Endpoint, EndpointKind, OidcProvider
 
 
 def test_a_record_survives_the_database(database: Database) -> None:
-    provider = OidcProvider("rrsa", "https://issuer", ("sts.aliyuncs.com",), "", 5)
+    provider = OidcProvider("1", "rrsa", "https://issuer", ("sts.aliyuncs.com",), "", 5)
     with database.write() as connection:
         connection.execute(insert(OIDC_PROVIDER).values(to_row(provider)))
     with database.read() as connection:

@@ -5,7 +5,7 @@ from dataclasses import fields
 import pytest
 from sqlalchemy import Table
 
-from shoal.control.store import accounts, tables
+from shoal.control.store import administrators, tables
 from shoal.core.console import models
 
 # What a table keeps beside the record, and nobody but its module reads.
@@ -15,7 +15,8 @@ EXTRA = {"access_key": {"sealed_secret"}}
 @pytest.mark.parametrize(
     ("table", "record"),
     [
-        (tables.WEB_SESSION, accounts.Session),
+        (tables.WEB_SESSION, administrators.Session),
+        (tables.ACCOUNT, models.Account),
         (tables.INSTANCE, models.Instance),
         (tables.ENDPOINT, models.Endpoint),
         (tables.VPC_LINK, models.VpcLink),

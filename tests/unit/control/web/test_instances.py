@@ -15,11 +15,11 @@ def _install(browser: Browser, author: Author, instance_id: str) -> None:
 async def test_an_instance_is_created_listed_and_filtered_by_region(browser: Browser) -> None:
     id_ = await browser.create_instance()
     assert "team-registry-vpc.cn-hangzhou.cr.aliyuncs.com" in browser.page
-    await browser.post("/region", {"region": "cn-hangzhou"})
+    await browser.post("/choose", {"region": "cn-hangzhou"})
     assert id_ in browser.page
-    await browser.post("/region", {"region": "eu-central-1"})
+    await browser.post("/choose", {"region": "eu-central-1"})
     assert "No instance in eu-central-1" in browser.page
-    await browser.post("/region", {"region": ""})
+    await browser.post("/choose", {"region": ""})
     assert id_ in browser.page
 
 

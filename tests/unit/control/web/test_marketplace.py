@@ -94,7 +94,7 @@ async def test_rrsa_is_judged_by_cluster_role_and_lifetime(browser: Browser) -> 
     form = {"name": "edge", "comment": "", "max_session_s": "3600", "trust": TRUST}
     await browser.post("/access/roles/new", form)
     with browser.console.database.read() as connection:
-        account = accounts.account_id(connection)
+        account = accounts.management(connection).id
     role = f"acs:ram::{account}:role/edge"
     provider = f"acs:ram::{account}:oidc-provider/ack-rrsa-c1a2"
     chosen = FORM | {"instances": id_, "method": "rrsa", "role_arn": role, "provider_arn": provider}
@@ -106,4 +106,32 @@ async def test_rrsa_is_judged_by_cluster_role_and_lifetime(browser: Browser) -> 
     assert "registryInstances" in page
     assert "Worth knowing" not in page
     page = await browser.post(DEPLOY, chosen | {"role_arn": f"{role}2"})
-    assert "This account has no such role" in page
+    assert "No account of this console has such a role" in page
+
+
+async def test_an_instance_of_another_account_takes_a_role_of_that_account(
+    browser: Browser,
+) -> None:
+    await browser.get("/accounts")
+    await browser.post("/accounts", {"name": "registry"})
+    with browser.console.database.read() as connection:
+        own, other = accounts.find_all(connection)
+    await browser.create_cluster()
+    await browser.post("/choose", {"account": other.id, "region": ""})
+    id_ = await browser.create_instance()
+    await browser.post(f"/instances/{id_}/p2p", {"enable": "on", "confirmed": "1"})
+    link = {"vpc_id": "vpc-1", "vswitch_id": "vsw-1", "ip": "192.168.1.20"}
+    await browser.post(f"/instances/{id_}/network/link", link)
+    page = await browser.post(DEPLOY, FORM | {"instances": id_}, ends=422)
+    assert f"belongs to account {other.id}, and the worker RAM role to account {own.id}" in page
+    issuer = {"enable": "on", "issuer": "https://oidc.example.com/c1a2"}
+    await browser.post("/clusters/c1a2/rrsa", issuer)
+    chosen = FORM | {
+        "instances": id_,
+        "method": "rrsa",
+        "role_arn": f"acs:ram::{own.id}:role/edge",
+        "provider_arn": f"acs:ram::{own.id}:oidc-provider/ack-rrsa-c1a2",
+    }
+    assert "belongs to account" in await browser.post(DEPLOY, chosen, ends=422)
+    across = chosen | {"assume_role_arn": f"acs:ram::{other.id}:role/registry"}
+    assert "registryInstances" in await browser.post(DEPLOY, across)

@@ -10,7 +10,8 @@ from unit.control.web.person import Browser
 
 # Every form of the console: nothing of it may be done without its token, or without a session.
 FORMS = (
-    "/region",
+    "/accounts",
+    "/choose",
     "/sign-out",
     "/instances/new",
     "/instances/cri-1/p2p",

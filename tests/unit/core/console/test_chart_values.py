@@ -31,17 +31,19 @@ from shoal.core.console.models import (
 )
 
 INSTANCE = Instance(
-    "cri-1", "team", "cn-hangzhou", Edition.STANDARD, InstanceStatus.RUNNING,
+    "cri-1", "1", "team", "cn-hangzhou", Edition.STANDARD, InstanceStatus.RUNNING,
     "http://r", True, 1, 1, 1, 1,
 )  # fmt: skip
 ENDPOINT = Endpoint("cri-1", EndpointKind.VPC, True, True, ("r.example.com",), ())
 LINK = VpcLink("cri-1", "vpc-1", "vsw-1", "10.0.0.5", LinkStatus.RUNNING, True)
 FACTS = InstanceFacts(INSTANCE, [ENDPOINT], [LINK])
-CLUSTER = Cluster("c1", "factory", "cn-hangzhou", "vpc-1", True, "1.26.3", True, "https://i", 1)
+CLUSTER = Cluster(
+    "c1", "1", "factory", "cn-hangzhou", "vpc-1", True, "1.26.3", True, "https://i", 1
+)
 POOL = NodePool("np1", "c1", "line-1", PoolKind.EDGE, True, True, 12)
-ROLE = Role("3", "edge", "", "{}", 3600, 1)
+ROLE = Role("3", "1", "edge", "", "{}", 3600, 1)
 ARN, PROVIDER = "acs:ram::1:role/edge", "acs:ram::1:oidc-provider/x"
-AROUND = Surroundings(CLUSTER, [POOL], [FACTS], {ARN: ROLE}, [PROVIDER])
+AROUND = Surroundings(CLUSTER, [POOL], [FACTS], {ARN: ROLE}, [PROVIDER], {"LTAI": "1"})
 CHOSEN = Parameters(Method.WORKER_ROLE, "p2p", "shoal", "", "", "", 65001)
 RRSA = replace(CHOSEN, method=Method.RRSA, role_arn=ARN, provider_arn=PROVIDER)
 

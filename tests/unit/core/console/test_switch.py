@@ -18,6 +18,7 @@ from shoal.core.console.switch import (
 
 OFF = Instance(
     id="cri-a1b2c3d4",
+    account="1",
     name="team",
     region="cn-hangzhou",
     edition=Edition.STANDARD,
