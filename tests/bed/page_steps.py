@@ -44,9 +44,11 @@ class Way:
     instance: str = INSTANCE
     domain: str = DOMAIN  # of its VPC endpoint
 
-    def switch(self, *, enable: bool) -> Callable[[Change], object]:
+    def switch(self, *, enable: bool, forced: bool = False) -> Callable[[Change], object]:
         """Turn P2P Acceleration of its instance on or off, as somebody does who confirms it."""
-        return lambda change: instances.switch(change, self.instance, enable=enable, confirmed=True)
+        return lambda change: instances.switch(
+            change, self.instance, enable=enable, confirmed=True, forced=forced
+        )
 
 
 def steps_of(way: Way, page: Page) -> list[Step]:

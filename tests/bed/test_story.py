@@ -32,7 +32,7 @@ from shoal.control.store.migrate import migrate
 from shoal.control.store.vault import KEY_BYTES, Vault
 from shoal.core.console.switch import SwitchRefused
 from shoal.setup.cluster.cloud_lookup import CloudLookup
-from shoal.setup.cluster.controller import Controller, ControllerTools
+from shoal.setup.cluster.controller import Controller, ControllerTools, Times
 from shoal.setup.farewell.job import Uninstall
 from shoal.setup.farewell.node import NodeFarewell
 from shoal.setup.names import component
@@ -135,6 +135,7 @@ async def controller_of(cluster: Installed, way: Way, page: Page) -> AsyncIterat
         host="127.0.0.1",
         port=0,
         health_port=0,
+        times=Times(look_s=1.0),
     )
     controller = Controller(cluster.installation, tools)
     async with controller.running():
@@ -183,6 +184,11 @@ def connections_of(node: Node) -> int:
     return int(node.agent.metrics().get("shoal_peers_connected", 0))
 
 
+def members_of(node: Node) -> int:
+    """Return how many nodes a node's agent shares with, itself included."""
+    return int(node.agent.metrics()["shoal_members"])
+
+
 def store_of(node: Node) -> Path:
     """Return the folder of a node's agent's store."""
     return node.folder / "agent" / "store"
@@ -201,6 +207,17 @@ async def pull_everywhere(
     )
     assert layer_bytes_by(bed.registry, pushed).keys() == {"shoal"}
     assert pushed.copies < 1.2
+
+
+async def pull_apart(bed: Bed, nodes: list[Node], domain: str, fresh_image: FreshImages) -> None:
+    """Pull while the switch is off: each node for itself, and every pull works."""
+    alone = partial(until, lambda: [members_of(node) for node in nodes] == [1] * NODES)
+    assert await asyncio.to_thread(alone, timeout_s=TIMEOUT_S)
+    pushed = fresh_image()
+    reference = f"{domain}/{pushed.repository}:{pushed.tag}"
+    for node in nodes:
+        await asyncio.to_thread(node.cri.pull, reference, auth=LOGIN)
+    assert pushed.copies > NODES - 0.2
 
 
 async def uninstall(cluster: Installed, nodes: list[Node]) -> None:
@@ -294,5 +311,8 @@ async def test_the_whole_story_of_the_page(
 
             with pytest.raises(SwitchRefused, match=r"still installed in edge \(c1\)"):
                 await page.change(way.switch(enable=False))
+            await page.change(way.switch(enable=False, forced=True))
+            await pull_apart(bed, nodes, way.domain, fresh_image)
+            await page.change(way.switch(enable=True))
             await uninstall(cluster, nodes)
         await page.change(way.switch(enable=False))
