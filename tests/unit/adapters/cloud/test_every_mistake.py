@@ -470,18 +470,25 @@ async def _answering(status: int, body: object, headers: dict[str, str]) -> web.
     return runner
 
 
-@pytest.mark.parametrize(
-    ("status", "body", "headers", "mistake"),
-    [
-        (400, {"Code": "Throttling.User"}, {}, Mistake.THROTTLED),
-        (400, {"Code": "Throttling"}, {"x-acs-retry-after": "5"}, Mistake.THROTTLED),
-        (503, {"Code": "ServiceUnavailable"}, {}, Mistake.CLOUD_FAILED),
-        (502, "<html>", {}, Mistake.CLOUD_FAILED),
-        (200, {"Code": "INSTANCE_NOT_EXIST", "IsSuccess": False}, {}, Mistake.INSTANCE_UNKNOWN),
-        (403, {"Code": "Forbidden.RAM", "Message": "no"}, {}, Mistake.ACTION_DENIED),
-        (400, {"Code": "SomethingElse", "Message": "x"}, {}, Mistake.OTHER),
-    ],
+# Those that are made elsewhere, and by which test.
+ELSEWHERE = {
+    Mistake.SWITCH_UNKNOWN: "test_lookup.py: a_switch_that_may_not_be_asked_is_unknown",
+    Mistake.ASSUME_DENIED: "core/cloud/test_explain.py: the cloud does not say which policy",
+    Mistake.NODE_CANNOT_REACH_NODE: "cli/doctoring/test_checks.py",
+    Mistake.NODE_CANNOT_REACH_REGISTRY: "cli/doctoring/test_checks.py",
+}
+ANSWERED = (
+    (400, {"Code": "Throttling.User"}, {}, Mistake.THROTTLED),
+    (400, {"Code": "Throttling"}, {"x-acs-retry-after": "5"}, Mistake.THROTTLED),
+    (503, {"Code": "ServiceUnavailable"}, {}, Mistake.CLOUD_FAILED),
+    (502, "<html>", {}, Mistake.CLOUD_FAILED),
+    (200, {"Code": "INSTANCE_NOT_EXIST", "IsSuccess": False}, {}, Mistake.INSTANCE_UNKNOWN),
+    (403, {"Code": "Forbidden.RAM", "Message": "no"}, {}, Mistake.ACTION_DENIED),
+    (400, {"Code": "SomethingElse", "Message": "x"}, {}, Mistake.OTHER),
 )
+
+
+@pytest.mark.parametrize(("status", "body", "headers", "mistake"), ANSWERED)
 async def test_what_a_console_does_not_answer_is_told_as_well(
     page: Page, status: int, body: object, headers: dict[str, str], mistake: Mistake
 ) -> None:
@@ -495,3 +502,8 @@ async def test_what_a_console_does_not_answer_is_told_as_well(
     finally:
         await runner.cleanup()
     assert [one.mistake for one in told] == [mistake]
+
+
+def test_there_is_a_way_to_make_every_mistake() -> None:
+    made = {case.mistake for case in CASES.values()} | {row[-1] for row in ANSWERED}
+    assert set(Mistake) - made == ELSEWHERE.keys()
