@@ -477,7 +477,7 @@ ELSEWHERE = {
     Mistake.NODE_CANNOT_REACH_NODE: "cli/doctoring/test_checks.py",
     Mistake.NODE_CANNOT_REACH_REGISTRY: "cli/doctoring/test_checks.py",
 }
-ANSWERED = (
+ANSWERED: tuple[tuple[int, object, dict[str, str], Mistake], ...] = (
     (400, {"Code": "Throttling.User"}, {}, Mistake.THROTTLED),
     (400, {"Code": "Throttling"}, {"x-acs-retry-after": "5"}, Mistake.THROTTLED),
     (503, {"Code": "ServiceUnavailable"}, {}, Mistake.CLOUD_FAILED),
