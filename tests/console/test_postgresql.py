@@ -13,7 +13,7 @@ from shoal.control.store import access, accounts, administrators, clusters, inst
 from shoal.control.store.backup import backup, restore
 from shoal.control.store.changes import Author, Changes, events
 from shoal.control.store.database import Database
-from shoal.control.store.migrate import migrate
+from shoal.control.store.migrate import migrate, migrations
 from shoal.control.store.tables import METADATA
 from shoal.control.store.vault import KEY_BYTES, Vault
 from shoal.core.console.models import (
@@ -25,6 +25,7 @@ from shoal.core.console.models import (
     OidcProvider,
     PrincipalKind,
 )
+from unit.control.store.first_schema import assert_is_in_one_account, fill_first_schema
 
 USER = "postgres"  # made by Debian's package; the server refuses to run as root
 AUTHOR = Author("admin", "127.0.0.1", "R-1")
@@ -113,4 +114,14 @@ def test_records_migrations_and_backups_are_the_same_as_on_sqlite(url: str, tmp_
         (key,) = access.keys(connection, account, "p2p")
         assert len(access.find_key(connection, VAULT, key.id)[1]) == 30
     other.close()
+    database.close()
+
+
+def test_a_database_of_one_account_is_migrated_with_what_is_in_it(url: str) -> None:
+    database = Database(url)
+    migrate(database, migrations()[:1])
+    with database.write() as connection:
+        fill_first_schema(connection, VAULT)
+    migrate(database)
+    assert_is_in_one_account(database, VAULT)
     database.close()

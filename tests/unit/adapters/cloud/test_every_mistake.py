@@ -74,15 +74,6 @@ def _set(**values: object) -> Callable[[Change], object]:
 @case(Mistake.EDITION_TOO_LOW, "Prerequisites: demo (cri-aaaaaaaaaaaaaaaa) is Basic edition")
 async def _basic_edition(page: Page) -> CloudSettings:
     await page.change(_set(edition=Edition.BASIC.value, p2p_enabled=True))
-    await page.change(
-        lambda c: access.attach(
-            c,
-            page.cloud.other_account,
-            "AliyunContainerRegistryReadOnlyAccess",
-            PrincipalKind.ROLE,
-            "registry",
-        )
-    )
     return page.settings(Method.ACCESS_KEY)
 
 

@@ -11,6 +11,7 @@ from darabonba.runtime import RuntimeOptions
 from shoal.control.api.accounts import VERSION
 from shoal.control.store import access
 from shoal.control.store.changes import Change
+from shoal.control.store.system_policies import ADMINISTRATOR_ACCESS
 from shoal.core.console.models import PrincipalKind, ram_arn
 from unit.control.api.served_cloud import INSTANCE, REMOTE, Cloud, refused
 
@@ -32,8 +33,7 @@ def _call(client: Any, action: str, version: str = VERSION, **parameters: str) -
 
 async def _manager(cloud: Cloud) -> Any:
     def make(change: Change) -> None:
-        for policy in ("AdministratorAccess",):
-            access.attach(change, cloud.account, policy, PrincipalKind.USER, "owner")
+        access.attach(change, cloud.account, ADMINISTRATOR_ACCESS, PrincipalKind.USER, "owner")
 
     await cloud.change(make)
     return cloud.registry("owner")
