@@ -1,10 +1,14 @@
 """Which members of a site track a blob, in order of preference."""
 
-from collections.abc import Iterable
+import heapq
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from hashlib import blake2b
 
 from shoal.core.blob import BlobTag
 from shoal.core.peer import PeerId
+
+FIRST = 8  # members in the order of a blob that are remembered
 
 
 def ranked(tag: BlobTag, members: Iterable[PeerId]) -> list[PeerId]:
@@ -17,6 +21,21 @@ def ranked(tag: BlobTag, members: Iterable[PeerId]) -> list[PeerId]:
     rates", IEEE/ACM ToN 6(1), 1998.
     """
     return sorted(members, key=lambda member: (_weight(tag, member), member), reverse=True)
+
+
+def in_turn(tag: BlobTag, members: frozenset[PeerId]) -> Iterator[PeerId]:
+    """Yield `members` as `ranked` orders them; nearly always somebody among the first is taken."""
+    first = _first(tag, members)
+    yield from first
+    if len(first) < len(members):
+        yield from ranked(tag, members)[len(first) :]
+
+
+# Every look at ten thousand members takes 10 ms. As many blobs as an image has layers and a few
+# more; not many, since each may hold on to another view of the members.
+@lru_cache(maxsize=64)
+def _first(tag: BlobTag, members: frozenset[PeerId]) -> tuple[PeerId, ...]:
+    return tuple(heapq.nlargest(FIRST, members, key=lambda member: (_weight(tag, member), member)))
 
 
 def precedes(tag: BlobTag, one: PeerId, other: PeerId) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from shoal.core.blob import BlobTag
-from shoal.core.membership.placement import ranked
+from shoal.core.membership.placement import in_turn
 from shoal.core.peer import PeerId
 from shoal.core.swarm import effects as do
 from shoal.core.swarm.policy import Policy
@@ -119,7 +119,7 @@ class Site:
         A dial to a dead node takes seconds to fail. If members were tried one after the other, the
         first would be given another chance before the last was asked for the first time.
         """
-        for peer in ranked(tag, self.members):
+        for peer in in_turn(tag, self.members):
             if peer in without:
                 continue
             if self.reachable(peer):
@@ -156,7 +156,7 @@ class Site:
 
         One that refuses this node is passed over too, but by who is `patient`.
         """
-        for peer in ranked(tag, self.members):
+        for peer in in_turn(tag, self.members):
             if peer == self.me:
                 return peer
             if peer in without or self.left_alone(peer) or (self.refuses(peer) and not patient):

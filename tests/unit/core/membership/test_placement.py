@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoal.core.blob import BlobTag
-from shoal.core.membership.placement import precedes, ranked
+from shoal.core.membership.placement import FIRST, in_turn, precedes, ranked
 from shoal.core.peer import PeerId
 
 MEMBERS = [PeerId(f"10.0.0.{number}:65002") for number in range(1, 11)]
@@ -18,7 +18,15 @@ def test_the_order_does_not_depend_on_how_members_were_listed() -> None:
     assert ranked(TAGS[0], set(MEMBERS)) == ranked(TAGS[0], MEMBERS)
 
 
+def test_members_in_turn_are_all_of_them_in_the_same_order() -> None:
+    assert len(MEMBERS) > FIRST
+    for tag in TAGS[:50]:
+        assert list(in_turn(tag, frozenset(MEMBERS))) == ranked(tag, MEMBERS)
+        assert list(in_turn(tag, frozenset(MEMBERS[:3]))) == ranked(tag, MEMBERS[:3])
+
+
 def test_no_members_is_no_order() -> None:
+    assert list(in_turn(TAGS[0], frozenset())) == []
     assert ranked(TAGS[0], []) == []
 
 
