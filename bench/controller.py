@@ -11,7 +11,6 @@ has it as a member, whose kubelet brings it nothing.
 
 import asyncio
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.agent_costs import AnonymousPeaks
+from bench.api_server import api_server
 from bench.background import end, until
 from bench.ledger import Figure, Ledger, parser
 from shoal.adapters.discovery.kubernetes import KubernetesDiscovery
@@ -34,7 +34,6 @@ from shoal.setup.cluster.objects import PEERS
 from shoal.setup.cluster.upkeep import write
 from shoal.setup.names import AGENT_SETTINGS
 from shoal.testing.bed.usage import CpuTime
-from shoal.testing.certificates import PrivateAuthority
 from shoal.testing.image import MIB
 from shoal.testing.kube.api_server import KubeApiServer
 from shoal.testing.kube.objects import ResourcePath
@@ -90,42 +89,30 @@ async def _be_controller(server: str, folder: str) -> None:
 
 async def _run(seconds: float) -> tuple[float, float, float, float]:
     """Return MiB, percent of a core, and the seconds of one joining and until it is known."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        authority = PrivateAuthority(folder)
-        authority.ca_file.rename(folder / "ca.crt")
-        (folder / "token").write_text("bench")
-        tls = authority.server_context("127.0.0.1")
-        async with KubeApiServer(tls=tls, tokens={"bench"}) as server:
-            for pool in range(POOLS):
-                spec = {"type": "Edge", "interConnectivity": True}
-                server.put(f"/apis/apps.openyurt.io/v1beta2/nodepools/np{pool}", {"spec": spec})
-            for number in range(NODES):
-                put_node(server, number, change=0)
-            async with connected(KubeAccess(server.url, folder)) as kube:
-                await make_authority(kube, "shoal")
-                await write(kube, _INSTALLATION, {SITES: "{}"})
-            async with _controller(server.url, folder) as pid:
-                with AnonymousPeaks([pid]) as peaks:
-                    await until(lambda: _sites(server).count("\n") == NODES, within_s=_PATIENCE_S)
-                    agent = _Agent(server.url, folder, _sites(server))
-                    _put_endpoints(server, [0])
-                    await until(lambda: len(agent.members) == 1, within_s=_PATIENCE_S)
-                    await asyncio.sleep(_REST_S)
-                    before_s = CpuTime.of(pid).total_s
-                    took_s = await _change(server, seconds)
-                    used_s = CpuTime.of(pid).total_s - before_s
-                    began_s = time.monotonic()
-                    put_node(server, NODES, change=0)
-                    _put_endpoints(server, [0, NODES])
-                    await until(
-                        lambda: _sites(server).count("\n") == NODES + 1, within_s=_PATIENCE_S
-                    )
-                    join_s = time.monotonic() - began_s
-                    await until(lambda: len(agent.members) == 2, within_s=_PATIENCE_S)
-                    known_s = time.monotonic() - began_s
-                    await agent.end()
-                memory_bytes = peaks.peak_bytes[pid]
+    async with api_server() as (server, folder):
+        put_pools(server)
+        async with connected(KubeAccess(server.url, folder)) as kube:
+            await make_authority(kube, "shoal")
+            await write(kube, _INSTALLATION, {SITES: "{}"})
+        async with _controller(server.url, folder) as pid:
+            with AnonymousPeaks([pid]) as peaks:
+                await until(lambda: _sites(server).count("\n") == NODES, within_s=_PATIENCE_S)
+                agent = _Agent(server.url, folder, _sites(server))
+                _put_endpoints(server, [0])
+                await until(lambda: len(agent.members) == 1, within_s=_PATIENCE_S)
+                await asyncio.sleep(_REST_S)
+                before_s = CpuTime.of(pid).total_s
+                took_s = await _change(server, seconds)
+                used_s = CpuTime.of(pid).total_s - before_s
+                began_s = time.monotonic()
+                put_node(server, NODES, change=0)
+                _put_endpoints(server, [0, NODES])
+                await until(lambda: _sites(server).count("\n") == NODES + 1, within_s=_PATIENCE_S)
+                join_s = time.monotonic() - began_s
+                await until(lambda: len(agent.members) == 2, within_s=_PATIENCE_S)
+                known_s = time.monotonic() - began_s
+                await agent.end()
+            memory_bytes = peaks.peak_bytes[pid]
     result = memory_bytes / MIB, 100 * used_s / took_s, join_s, known_s
     print("{:.1f} MiB, {:.2f} % of a core, {:.2f} s, {:.2f} s".format(*result), file=sys.stderr)
     return result
@@ -168,6 +155,15 @@ def _put_endpoints(server: KubeApiServer, numbers: Sequence[int]) -> None:
 def _sites(server: KubeApiServer) -> str:
     found = server.objects.get(_MAP)
     return str(found["data"][SITES]) if found is not None else ""
+
+
+def put_pools(server: KubeApiServer) -> None:
+    """Put all node pools, and all nodes, shared out among them."""
+    for pool in range(POOLS):
+        spec = {"type": "Edge", "interConnectivity": True}
+        server.put(f"/apis/apps.openyurt.io/v1beta2/nodepools/np{pool}", {"spec": spec})
+    for number in range(NODES):
+        put_node(server, number, change=0)
 
 
 def put_node(server: KubeApiServer, number: int, *, change: int) -> None:

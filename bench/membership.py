@@ -12,7 +12,6 @@ goes: `join` and `leave` are the seconds until the agent's log says so.
 import asyncio
 import json
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,10 +21,10 @@ from typing import Any
 import yaml
 
 from bench.agent_costs import AnonymousPeaks
+from bench.api_server import api_server
 from bench.background import end, until
 from bench.ledger import Figure, Ledger, parser
 from shoal.testing.bed.usage import CpuTime
-from shoal.testing.certificates import PrivateAuthority
 from shoal.testing.image import MIB
 from shoal.testing.kube.api_server import KubeApiServer
 from shoal.testing.kube.slices import endpoint, endpoint_slice, slice_path
@@ -55,38 +54,32 @@ def main() -> int:
 
 async def _run(seconds: float) -> tuple[float, float, float, float]:
     """Return MiB, percent of a core, and the seconds of one joining and one leaving."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        authority = PrivateAuthority(folder)
-        authority.ca_file.rename(folder / "ca.crt")
-        (folder / "token").write_text("bench")
-        tls = authority.server_context("127.0.0.1")
-        async with KubeApiServer(tls=tls, tokens={"bench"}) as server:
-            for number in range(SLICES):
-                _put(server, number)
-            kubernetes = {
-                "namespace": "shoal",
-                "service": "peers",
-                "server": server.url,
-                "account_dir": str(folder),
-            }
-            async with (
-                _agent(folder / "alone", {}) as (alone, _),
-                _agent(folder / "watching", {"kubernetes": kubernetes}) as (watching, log),
-            ):
-                with AnonymousPeaks([alone, watching]) as peaks:
-                    total = SLICES * ENDPOINTS
-                    await until(lambda: _members(log) == total, within_s=_PATIENCE_S)
-                    await asyncio.sleep(_REST_S)
-                    before = CpuTime.of(watching).total_s, CpuTime.of(alone).total_s
-                    took_s = await _change(server, seconds)
-                    more_s = (CpuTime.of(watching).total_s - before[0]) - (
-                        CpuTime.of(alone).total_s - before[1]
-                    )
-                    await until(lambda: _members(log) == total, within_s=_PATIENCE_S)
-                    join_s = await _news(server, log, total + 1)
-                    leave_s = await _news(server, log, total)
-                more_bytes = peaks.peak_bytes[watching] - peaks.peak_bytes[alone]
+    async with api_server() as (server, folder):
+        for number in range(SLICES):
+            _put(server, number)
+        kubernetes = {
+            "namespace": "shoal",
+            "service": "peers",
+            "server": server.url,
+            "account_dir": str(folder),
+        }
+        async with (
+            _agent(folder / "alone", {}) as (alone, _),
+            _agent(folder / "watching", {"kubernetes": kubernetes}) as (watching, log),
+        ):
+            with AnonymousPeaks([alone, watching]) as peaks:
+                total = SLICES * ENDPOINTS
+                await until(lambda: _members(log) == total, within_s=_PATIENCE_S)
+                await asyncio.sleep(_REST_S)
+                before = CpuTime.of(watching).total_s, CpuTime.of(alone).total_s
+                took_s = await _change(server, seconds)
+                more_s = (CpuTime.of(watching).total_s - before[0]) - (
+                    CpuTime.of(alone).total_s - before[1]
+                )
+                await until(lambda: _members(log) == total, within_s=_PATIENCE_S)
+                join_s = await _news(server, log, total + 1)
+                leave_s = await _news(server, log, total)
+            more_bytes = peaks.peak_bytes[watching] - peaks.peak_bytes[alone]
     result = more_bytes / MIB, 100 * more_s / took_s, join_s, leave_s
     print("{:.1f} MiB, {:.2f} % of a core, {:.2f} s, {:.2f} s".format(*result), file=sys.stderr)
     return result

@@ -13,7 +13,6 @@ import base64
 import importlib
 import json
 import sys
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,8 +22,9 @@ import yaml
 from aiohttp import ClientSession, TCPConnector
 
 from bench.agent_costs import AnonymousPeaks
+from bench.api_server import api_server
 from bench.background import end, until
-from bench.controller import NODES, POOLS, put_node
+from bench.controller import NODES, put_pools
 from bench.ledger import Figure, Ledger, parser
 from shoal.adapters.certificates.authority import Authority
 from shoal.adapters.kube.api import KubeAccess, connected
@@ -38,7 +38,6 @@ from shoal.setup.cluster.webhook import Webhook, WebhookTools
 from shoal.setup.farewell.job import Uninstall
 from shoal.setup.names import WEBHOOK
 from shoal.testing.bed.usage import CpuTime
-from shoal.testing.certificates import PrivateAuthority
 from shoal.testing.image import MIB
 from shoal.testing.kube.api_server import KubeApiServer
 
@@ -113,21 +112,11 @@ async def _be_webhook(access: KubeAccess, folder: Path) -> None:
 
 async def _run() -> tuple[float, float, float, float]:
     """Return the MiB of both Jobs and of the webhook, and milliseconds of a review."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        authority = PrivateAuthority(folder)
-        authority.ca_file.rename(folder / "ca.crt")
-        (folder / "token").write_text("bench")
-        tls = authority.server_context("127.0.0.1")
-        async with KubeApiServer(tls=tls, tokens={"bench"}) as server:
-            for pool in range(POOLS):
-                spec = {"type": "Edge", "interConnectivity": True}
-                server.put(f"/apis/apps.openyurt.io/v1beta2/nodepools/np{pool}", {"spec": spec})
-            for number in range(NODES):
-                put_node(server, number, change=0)
-            job_bytes = await _job("job", server.url, folder)
-            uninstall_bytes = await _job("uninstall", server.url, folder)
-            webhook_bytes, review_s = await _webhook(server, folder)
+    async with api_server() as (server, folder):
+        put_pools(server)
+        job_bytes = await _job("job", server.url, folder)
+        uninstall_bytes = await _job("uninstall", server.url, folder)
+        webhook_bytes, review_s = await _webhook(server, folder)
     result = job_bytes / MIB, uninstall_bytes / MIB, webhook_bytes / MIB, 1000 * review_s
     print("{:.1f} MiB, {:.1f} MiB, {:.1f} MiB, {:.2f} ms".format(*result), file=sys.stderr)
     return result

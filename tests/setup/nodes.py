@@ -90,8 +90,8 @@ def prepare(cluster: Installed, name: str, host: str, *, controller_port: int) -
     return folder
 
 
-async def identity_of(cluster: Installed, name: str, host: str) -> Path:
-    """Have the controller sign for a node, which is then gone; see `prepare`."""
+def controller_of(cluster: Installed) -> ClusterController:
+    """Return the cluster's controller, with registries given by hand."""
     tools = ControllerTools(
         access=cluster.access("job-sa"),
         lookup=ByHand(),
@@ -100,7 +100,12 @@ async def identity_of(cluster: Installed, name: str, host: str) -> Path:
         port=0,
         health_port=0,
     )
-    controller = ClusterController(cluster.installation, tools)
+    return ClusterController(cluster.installation, tools)
+
+
+async def identity_of(cluster: Installed, name: str, host: str) -> Path:
+    """Have the controller sign for a node, which is then gone; see `prepare`."""
+    controller = controller_of(cluster)
     async with controller.running():
         return await asyncio.to_thread(
             prepare, cluster, name, host, controller_port=controller.port

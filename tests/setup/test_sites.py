@@ -9,13 +9,10 @@ import yaml
 
 from chart.rendering import NAME, NAMESPACE, Helm
 from setup.installed import Installed, installed, set_up
-from setup.nodes import AGENT_MAP, put_endpoints, put_nodes
+from setup.nodes import AGENT_MAP, controller_of, put_endpoints, put_nodes
 from shoal.adapters.discovery.kubernetes import KubernetesDiscovery
 from shoal.adapters.discovery.node_sites import NodeSites
-from shoal.cli.setup_cluster import check_agent_settings
 from shoal.core.peer import PeerId
-from shoal.setup.cluster.controller import Controller, ControllerTools
-from shoal.setup.cluster.lookup import ByHand
 from unit.agent.driving import until
 
 VALUES = {"registries": [{"name": "registry.example.com"}]}
@@ -59,15 +56,7 @@ async def test_a_node_of_one_pool_of_several_is_known_within_three_seconds_of_it
         put_nodes(cluster, before, pools)
         await set_up(cluster)
         put_endpoints(cluster, before, port=65002)
-        tools = ControllerTools(
-            access=cluster.access("job-sa"),
-            lookup=ByHand(),
-            check_settings=check_agent_settings,
-            host="127.0.0.1",
-            port=0,
-            health_port=0,
-        )
-        await stack.enter_async_context(Controller(cluster.installation, tools).running())
+        await stack.enter_async_context(controller_of(cluster).running())
         agents = {name: Agent(cluster, name) for name in before}
         for agent in agents.values():
             stack.callback(agent.task.cancel)

@@ -13,10 +13,7 @@ from agent.conftest import START_TIMEOUT_S, Registry
 from agent.sites import MB, PORTS, Node, addresses, blob
 from chart.rendering import Helm
 from setup.installed import installed, set_up
-from setup.nodes import mounted, prepare, put_endpoints, put_nodes, write_settings
-from shoal.cli.setup_cluster import check_agent_settings
-from shoal.setup.cluster.controller import Controller, ControllerTools
-from shoal.setup.cluster.lookup import ByHand
+from setup.nodes import controller_of, mounted, prepare, put_endpoints, put_nodes, write_settings
 
 
 async def test_nodes_of_a_pool_share_what_one_of_them_has_pulled(
@@ -36,15 +33,7 @@ async def test_nodes_of_a_pool_share_what_one_of_them_has_pulled(
         said = await set_up(cluster)
         assert any(line.startswith("sites: node pool far (1 node)") for line in said)
 
-        tools = ControllerTools(
-            access=cluster.access("job-sa"),
-            lookup=ByHand(),
-            check_settings=check_agent_settings,
-            host="127.0.0.1",
-            port=0,
-            health_port=0,
-        )
-        controller = Controller(cluster.installation, tools)
+        controller = controller_of(cluster)
         nodes: list[Node] = []
         async with controller.running():
             for name, host in hosts.items():

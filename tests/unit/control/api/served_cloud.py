@@ -11,10 +11,12 @@ from typing import Any
 from aiohttp import web
 from alibabacloud_cr20181201.client import Client as RegistryClient
 from alibabacloud_sts20150401.client import Client as StsClient
-from alibabacloud_tea_openapi.utils_models import Config
+from alibabacloud_tea_openapi.utils_models import Config, OpenApiRequest, Params
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from darabonba.runtime import RuntimeOptions
 
+from shoal.control.api.accounts import VERSION
 from shoal.control.api.app import mount
 from shoal.control.app import build
 from shoal.control.console import Console
@@ -117,6 +119,22 @@ class Cloud:
     async def change(self, work: Callable[[Change], None]) -> None:
         """Change the console's records."""
         await self.console.change(Author("admin", "", "R-0"), work)
+
+
+def rpc(client: Any, action: str, version: str = VERSION, **parameters: str) -> Any:
+    """Call an action for which the cloud's SDKs have no method, by one of their clients."""
+    params = Params(
+        action=action,
+        version=version,
+        protocol="HTTP",
+        pathname="/",
+        method="POST",
+        auth_type="AK",
+        style="RPC",
+        req_body_type="formData",
+        body_type="json",
+    )
+    return client.call_api(params, OpenApiRequest(query=parameters), RuntimeOptions())["body"]
 
 
 async def refused(call: Callable[..., object], *arguments: object) -> Any:

@@ -5,30 +5,13 @@ from typing import Any
 
 from alibabacloud_cr20181201 import models as registry
 from alibabacloud_sts20150401 import models as sts
-from alibabacloud_tea_openapi.utils_models import OpenApiRequest, Params
-from darabonba.runtime import RuntimeOptions
 
 from shoal.control.api.accounts import VERSION
 from shoal.control.store import access
 from shoal.control.store.changes import Change
 from shoal.control.store.system_policies import ADMINISTRATOR_ACCESS
 from shoal.core.console.models import PrincipalKind, ram_arn
-from unit.control.api.served_cloud import INSTANCE, REMOTE, Cloud, refused
-
-
-def _call(client: Any, action: str, version: str = VERSION, **parameters: str) -> Any:
-    params = Params(
-        action=action,
-        version=version,
-        protocol="HTTP",
-        pathname="/",
-        method="POST",
-        auth_type="AK",
-        style="RPC",
-        req_body_type="formData",
-        body_type="json",
-    )
-    return client.call_api(params, OpenApiRequest(query=parameters), RuntimeOptions())["body"]
+from unit.control.api.served_cloud import INSTANCE, REMOTE, Cloud, refused, rpc
 
 
 async def _manager(cloud: Cloud) -> Any:
@@ -50,14 +33,14 @@ async def _enter(cloud: Cloud, account: str) -> Any:
 
 async def test_a_new_account_is_filled_by_the_role_that_it_begins_with(cloud: Cloud) -> None:
     manager = await _manager(cloud)
-    made = await asyncio.to_thread(_call, manager, "CreateResourceAccount", DisplayName="factory")
+    made = await asyncio.to_thread(rpc, manager, "CreateResourceAccount", DisplayName="factory")
     account = made["Account"]["AccountId"]
-    listed = await asyncio.to_thread(_call, manager, "ListAccounts")
+    listed = await asyncio.to_thread(rpc, manager, "ListAccounts")
     names = [one["DisplayName"] for one in listed["Accounts"]["Account"]]
     assert names == ["factory", "registry"]
     inside = await _enter(cloud, account)
     created = await asyncio.to_thread(
-        _call,
+        rpc,
         inside,
         "CreateInstance",
         "2018-12-01",
@@ -69,7 +52,7 @@ async def test_a_new_account_is_filled_by_the_role_that_it_begins_with(cloud: Cl
     look = registry.GetInstanceRequest(instance_id=created["InstanceId"])
     assert (await asyncio.to_thread(inside.get_instance, look)).body.instance_name == "line"
     assert (await refused(manager.get_instance, look)).code == "INSTANCE_NOT_EXIST"
-    again = await refused(_call, manager, "CreateResourceAccount", VERSION)
+    again = await refused(rpc, manager, "CreateResourceAccount", VERSION)
     assert again.code == "MissingParameter"
 
 
@@ -89,7 +72,7 @@ async def test_an_instance_is_there_for_its_own_account_alone(cloud: Cloud) -> N
             assert (await refused(look, kind(instance_id=other))).code == "INSTANCE_NOT_EXIST"
         switch = {"InstanceId": other, "Enable": "true", "Confirm": "true"}
         error = await refused(
-            lambda client, switch: _call(
+            lambda client, switch: rpc(
                 client, "SetInstanceP2PAcceleration", "2018-12-01", **switch
             ),
             client,
@@ -103,10 +86,10 @@ async def test_only_the_first_account_manages_others_and_a_name_is_taken_once(
 ) -> None:
     manager = await _manager(cloud)
     inside = await _enter(cloud, cloud.other_account)
-    assert (await refused(_call, inside, "ListAccounts")).code == "NotAuthorized.ManagementAccount"
-    assert (await refused(_call, cloud.registry("nobody"), "ListAccounts")).code == "NoPermission"
+    assert (await refused(rpc, inside, "ListAccounts")).code == "NotAuthorized.ManagementAccount"
+    assert (await refused(rpc, cloud.registry("nobody"), "ListAccounts")).code == "NoPermission"
     error = await refused(
-        lambda client: _call(client, "CreateResourceAccount", DisplayName="registry"), manager
+        lambda client: rpc(client, "CreateResourceAccount", DisplayName="registry"), manager
     )
     assert error.code == "EntityAlreadyExists.ResourceAccount"
 

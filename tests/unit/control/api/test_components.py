@@ -4,12 +4,10 @@ import asyncio
 from typing import Any
 
 import pytest
-from alibabacloud_tea_openapi.utils_models import OpenApiRequest, Params
-from darabonba.runtime import RuntimeOptions
 
 from shoal.control.store import clusters, instances
 from shoal.core.console.switch import SwitchRefused
-from unit.control.api.served_cloud import INSTANCE, Cloud, refused
+from unit.control.api.served_cloud import INSTANCE, Cloud, refused, rpc
 
 REPORT = {
     "InstanceId": INSTANCE,
@@ -22,19 +20,9 @@ REPORT = {
 
 
 def _ask(cloud: Cloud, user: str, **others: str) -> dict[str, Any]:
-    params = Params(
-        action="ReportP2PComponent",
-        version="2018-12-01",
-        protocol="HTTP",
-        pathname="/",
-        method="POST",
-        auth_type="AK",
-        style="RPC",
-        req_body_type="formData",
-        body_type="json",
+    body: dict[str, Any] = rpc(
+        cloud.registry(user), "ReportP2PComponent", "2018-12-01", **{**REPORT, **others}
     )
-    request = OpenApiRequest(query={**REPORT, **others})
-    body: dict[str, Any] = cloud.registry(user).call_api(params, request, RuntimeOptions())["body"]
     return body
 
 
