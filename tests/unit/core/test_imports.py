@@ -35,6 +35,7 @@ ALLOWED = frozenset(
         "operator",
         "re",
         "struct",
+        "sys.intern",
         "types",
         "typing",
         "urllib.parse",
@@ -53,6 +54,9 @@ def imports(tree: ast.AST) -> Iterator[str]:
             children: Iterator[ast.AST] = iter(runs)
         case ast.Import(names=names):
             yield from (alias.name for alias in names)
+            return
+        case ast.ImportFrom(module="sys", names=names):  # of this one, name by name
+            yield from (f"sys.{alias.name}" for alias in names)
             return
         case ast.ImportFrom(module=str(module)):
             yield module
