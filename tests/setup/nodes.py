@@ -6,7 +6,8 @@ from typing import Any
 
 import yaml
 
-from agent.sites import Node
+from agent.conftest import Registry
+from agent.sites import PORTS, Node
 from chart.rendering import NAME, NAMESPACE
 from setup.installed import Installed
 from shoal.cli.setup_cluster import check_agent_settings
@@ -88,6 +89,17 @@ def prepare(cluster: Installed, name: str, host: str, *, controller_port: int) -
     assert identity.is_good
     asked.report(Condition("True", "Installed", "containerd asks the agent first"))
     return folder
+
+
+def values_for(registry: Registry) -> dict[str, Any]:
+    """Return values.yaml for one registry, with the ports that agents of tests have."""
+    return {
+        "registries": [{"name": registry.address, "plain_http": True}],
+        "p2p": {
+            "port": PORTS["front"],
+            "v2": {"p2pPort": PORTS["peer"], "exporter": {"port": PORTS["exporter"]}},
+        },
+    }
 
 
 def controller_of(cluster: Installed) -> ClusterController:

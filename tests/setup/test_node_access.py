@@ -15,7 +15,7 @@ from agent.conftest import Registry
 from agent.sites import PORTS, Node, addresses
 from chart.rendering import Helm
 from setup.installed import installed, set_up
-from setup.nodes import identity_of, mounted, put_endpoints, put_nodes, write_settings
+from setup.nodes import identity_of, mounted, put_endpoints, put_nodes, values_for, write_settings
 from shoal.agent.front.node_header import FILE_NAME, NODE_HEADER
 from shoal.setup.node.containerd import ContainerdNode
 from shoal.setup.node.told import read_agent
@@ -43,14 +43,7 @@ async def test_a_runtime_that_sends_no_pull_secret_has_the_nodes_own_access_and_
     tmp_path: Path, helm: Helm, private: Registry
 ) -> None:
     (host,) = addresses(1)
-    values = {
-        "registries": [{"name": private.address, "plain_http": True}],
-        "nodeAccess": {"secret": "shoal-pull"},
-        "p2p": {
-            "port": PORTS["front"],
-            "v2": {"p2pPort": PORTS["peer"], "exporter": {"port": PORTS["exporter"]}},
-        },
-    }
+    values = values_for(private) | {"nodeAccess": {"secret": "shoal-pull"}}
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(installed(helm, tmp_path, values))
         put_nodes(cluster, {"a": host}, {"a": "near"})

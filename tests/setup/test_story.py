@@ -13,20 +13,22 @@ from agent.conftest import START_TIMEOUT_S, Registry
 from agent.sites import MB, PORTS, Node, addresses, blob
 from chart.rendering import Helm
 from setup.installed import installed, set_up
-from setup.nodes import controller_of, mounted, prepare, put_endpoints, put_nodes, write_settings
+from setup.nodes import (
+    controller_of,
+    mounted,
+    prepare,
+    put_endpoints,
+    put_nodes,
+    values_for,
+    write_settings,
+)
 
 
 async def test_nodes_of_a_pool_share_what_one_of_them_has_pulled(
     tmp_path: Path, helm: Helm, registry: Registry
 ) -> None:
     hosts = dict(zip(("a", "b", "c"), addresses(3), strict=True))
-    values = {
-        "registries": [{"name": registry.address, "plain_http": True}],
-        "p2p": {
-            "port": PORTS["front"],
-            "v2": {"p2pPort": PORTS["peer"], "exporter": {"port": PORTS["exporter"]}},
-        },
-    }
+    values = values_for(registry)
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(installed(helm, tmp_path, values))
         put_nodes(cluster, hosts, {"a": "near", "b": "near", "c": "far"})

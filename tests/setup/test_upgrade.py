@@ -15,7 +15,7 @@ from agent.conftest import START_TIMEOUT_S, Registry
 from agent.sites import MB, PORTS, Node, addresses, blob
 from chart.rendering import EVERYTHING, METHODS, NAME, Helm, Manifest, one
 from setup.installed import installed, set_up, upgraded
-from setup.nodes import identity_of, mounted, put_endpoints, put_nodes, write_settings
+from setup.nodes import identity_of, mounted, put_endpoints, put_nodes, values_for, write_settings
 from shoal.setup.node.prepare import give_store
 
 # What an installation of 0.4.0 has, and every later chart must keep.
@@ -91,13 +91,7 @@ async def test_an_agent_that_an_upgrade_has_restarted_serves_what_was_pulled_bef
     tmp_path: Path, before: Helm, helm: Helm, registry: Registry
 ) -> None:
     (host,) = addresses(1)
-    values = {
-        "registries": [{"name": registry.address, "plain_http": True}],
-        "p2p": {
-            "port": PORTS["front"],
-            "v2": {"p2pPort": PORTS["peer"], "exporter": {"port": PORTS["exporter"]}},
-        },
-    }
+    values = values_for(registry)
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(installed(before, tmp_path, values))
         put_nodes(cluster, {"a": host}, {"a": "near"})
