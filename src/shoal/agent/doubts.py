@@ -3,7 +3,9 @@
 Wrong bytes that a registry sent, or an insider signed, are found when the blob is whole, and cost
 the client that has read them its attempt. The next attempt has to succeed, so whoever asks for the
 first byte of such a blob again gets none before the whole digest holds: either all of them are
-right, or the client is told to ask the registry. One that goes on where it was is not held up.
+right, or the client is told to ask the registry. One that goes on where it was is not held up,
+unless the blob was found to be wrong: what it has is lost then, and the sooner it is told the
+better, so it is sent to the registry for the rest.
 """
 
 from shoal.agent.transfer import Transfer
@@ -13,13 +15,15 @@ DOUBTED_MOST = 256  # blobs that were read and never verified, remembered until 
 # A blob up to this size takes seconds to be fetched anew. A longer one is streamed again, since a
 # client that gets no byte for minutes gives up.
 WITHHELD_MOST_BYTES = 64 * MIB
+# Then it asks the registry, as it does where a blob does not move (`FrontLimits.progress_s`).
+WITHHELD_MOST_S = 10.0
 
 
 class Doubts:
     """Remembers which blobs were read, and ended or were left, before they were verified."""
 
     def __init__(self) -> None:
-        self._doubted: dict[BlobTag, None] = {}
+        self._doubted: dict[BlobTag, bool] = {}  # whether it was found to be wrong
 
     def of(self, transfer: Transfer) -> bool:
         """Whether somebody who asks for the first byte of this blob now may have failed with it.
@@ -33,16 +37,19 @@ class Doubts:
             self._add(tag)
         return tag in self._doubted
 
+    def found_wrong(self, tag: BlobTag) -> bool:
+        """Whether a client read wrong bytes of this blob, and nobody has verified it since."""
+        return self._doubted.get(tag, False)
+
     def ended(self, transfer: Transfer) -> None:
         """The blob arrives no more: it is whole, or was given up or found to be wrong."""
         tag = transfer.spec.tag
         if transfer.verified:
             self._doubted.pop(tag, None)
         elif transfer.was_read:
-            self._add(tag)
+            self._add(tag, wrong=transfer.wrong)
 
-    def _add(self, tag: BlobTag) -> None:
-        self._doubted.pop(tag, None)
-        self._doubted[tag] = None
+    def _add(self, tag: BlobTag, *, wrong: bool = False) -> None:
+        self._doubted[tag] = self._doubted.pop(tag, False) or wrong
         if len(self._doubted) > DOUBTED_MOST:
             del self._doubted[next(iter(self._doubted))]

@@ -65,6 +65,7 @@ class Transfers(Protocol):
 
         Raises:
             StoreFull: there is no room for it: the caller passes the registry's bytes through.
+            TransferFailed: a client that does not begin at byte 0 may have read wrong ones before.
         """
         ...
 

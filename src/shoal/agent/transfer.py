@@ -66,6 +66,7 @@ class Transfer:
     writers: dict[int, "PieceWriter"] = field(default_factory=dict)
     wanted: bool = False  # the swarm was told of it
     verified: bool = False
+    wrong: bool = False  # all of it came, and the whole digest does not hold
     was_read: bool = False  # by a client; bytes of it may have been found wrong there
     failure: str | None = None
     _sha: "hashlib._Hash" = field(init=False)
@@ -176,7 +177,8 @@ class Transfer:
             self.hash_on()
             return
         self.verified = self._sha.hexdigest() == self.spec.digest.hex
-        if not self.verified:
+        self.wrong = not self.verified
+        if self.wrong:
             self.fail("the bytes that came are not what the digest says")
         self.wake()
         self.on_verified(self, self.verified)
@@ -218,13 +220,14 @@ class Transfer:
         finally:
             self._waiting.discard(future)
 
-    def reader(self, *, when_verified: bool = False) -> "TransferReader":
+    def reader(self, *, withheld_s: float | None = None) -> "TransferReader":
         """Return a new reader; its descriptor is its own.
 
         Args:
-            when_verified: it gets no byte before the whole digest holds.
+            withheld_s: it gets no byte before the whole digest holds, and waits for that for so
+                many seconds at most; None for one that reads what comes.
         """
-        reader = TransferReader(self, os.dup(self.partial.fd), when_verified=when_verified)
+        reader = TransferReader(self, os.dup(self.partial.fd), withheld_s=withheld_s)
         self.was_read = True
         self.readers.add(reader)
         self.on_reader(self)
@@ -242,10 +245,10 @@ class Transfer:
 class TransferReader:
     """One client of a blob that is arriving; see `shoal.agent.ports.BlobReader`."""
 
-    def __init__(self, transfer: Transfer, fd: int, *, when_verified: bool) -> None:
+    def __init__(self, transfer: Transfer, fd: int, *, withheld_s: float | None) -> None:
         self._transfer = transfer
         self._fd = fd
-        self._when_verified = when_verified
+        self._withheld_s = withheld_s
         self._closed = False
         self.piece = 0
 
@@ -265,6 +268,18 @@ class TransferReader:
         Raises:
             TransferFailed: the blob will not come.
         """
+        if self._withheld_s is None:
+            return await self._readable(start, when_verified=False)
+        try:
+            async with asyncio.timeout(self._withheld_s):
+                return await self._readable(start, when_verified=True)
+        except TimeoutError as error:
+            raise TransferFailed(
+                f"{self.spec.digest}: was wrong or was cut, and is not whole again after "
+                f"{self._withheld_s:g} s"
+            ) from error
+
+    async def _readable(self, start: int, *, when_verified: bool) -> int:
         transfer = self._transfer
         piece = min(start // self.spec.piece_bytes, max(0, self.spec.pieces - 1))
         if piece != self.piece:
@@ -273,7 +288,7 @@ class TransferReader:
         while True:
             if transfer.failure is not None:
                 raise TransferFailed(f"{self.spec.digest}: {transfer.failure}")
-            withheld = self._when_verified and not transfer.verified
+            withheld = when_verified and not transfer.verified
             end = start if withheld else transfer.readable_from(start)
             if end > start or start >= self.spec.length_bytes:
                 return end

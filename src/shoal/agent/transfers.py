@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from shoal.adapters.store.base import PartialBlob, Store, StoredBlob
 from shoal.adapters.telemetry.metrics import Metrics
-from shoal.agent.doubts import Doubts
+from shoal.agent.doubts import WITHHELD_MOST_S, Doubts
 from shoal.agent.holdings import Holdings
 from shoal.agent.node import Node
 from shoal.agent.ports import BlobReader, OriginGrant
@@ -17,7 +17,7 @@ from shoal.agent.transfer import Sources, StoredReader, Transfer
 from shoal.agent.workers import Workers
 from shoal.core.blob import BlobSpec, BlobTag
 from shoal.core.digest import Digest
-from shoal.core.errors import ShoalError, StoreError, StoreFull
+from shoal.core.errors import ShoalError, StoreError, StoreFull, TransferFailed
 from shoal.core.swarm import events as on
 from shoal.core.swarm.events import REGISTRY
 
@@ -104,6 +104,7 @@ class TransferManager:
         Raises:
             StoreFull: there is no room for it.
             StoreError: the store fails.
+            TransferFailed: its reader cannot have read the right bytes before.
         """
         while (transfer := self._active(spec.tag)) is None:
             if (closing := self._closing.get(spec.tag)) is not None:
@@ -117,9 +118,12 @@ class TransferManager:
             if spec.tag not in self._closing:
                 transfer = await self._begin(spec, grant)
                 break
-        self._metrics.blobs_served.labels(source="swarm").inc()
         transfer.granted(grant)
-        reader = transfer.reader(when_verified=from_start and self._doubts.of(transfer))
+        if not from_start and self._doubts.found_wrong(spec.tag):
+            raise TransferFailed(f"{spec.digest}: what was read of it before may be wrong")
+        self._metrics.blobs_served.labels(source="swarm").inc()
+        withheld = from_start and self._doubts.of(transfer)
+        reader = transfer.reader(withheld_s=WITHHELD_MOST_S if withheld else None)
         self._want(transfer)
         return reader
 

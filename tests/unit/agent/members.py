@@ -107,7 +107,7 @@ class Member:
 
     async def pull(self, spec: BlobSpec, grant: OriginGrant = GRANT) -> bytes:
         """Return a blob as a client of this node gets it."""
-        reader = await self.open(spec, grant)
+        reader = await self.transfers.open(spec, grant, from_start=True)
         try:
             return await read_all(reader)
         finally:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from shoal.agent import doubts
+from shoal.agent import doubts, transfers
 from shoal.agent.ports import BlobReader
 from shoal.core.blob import KIB
 from shoal.core.errors import TransferFailed
@@ -114,3 +114,48 @@ async def test_a_long_blob_is_not_withheld_for_minutes(monkeypatch: pytest.Monke
         again.close()
         origin.go_on.set()
         await until(lambda: not member.transfers.active)
+
+
+async def test_a_client_is_sent_to_the_registry_where_the_blob_takes_long_to_be_whole_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transfers, "WITHHELD_MOST_S", 0.2)
+    origin = half_a_registry(SAMPLE.content)
+    async with site(HOST, origin=origin) as (member,):
+        (await from_start(member)).close()
+        again = await from_start(member)
+        with pytest.raises(TransferFailed, match="not whole again"):
+            await again.readable(0)
+        again.close()
+        origin.go_on.set()
+        await until(lambda: not member.transfers.active)
+
+
+async def test_who_goes_on_with_a_blob_that_was_wrong_is_sent_to_the_registry_at_once() -> None:
+    origin = FakeOrigin({SAMPLE.digest: WRONG})
+    async with site(HOST, origin=origin) as (member,):
+        reader = await from_start(member)
+        with pytest.raises(TransferFailed):
+            await read_all(reader)
+        reader.close()
+        with pytest.raises(TransferFailed, match="what was read of it before may be wrong"):
+            await member.transfers.open(SPEC, GRANT)
+        await until(lambda: not member.transfers.active)
+
+
+async def test_who_goes_on_is_served_again_once_somebody_has_verified_the_blob() -> None:
+    origin = FakeOrigin({SAMPLE.digest: WRONG})
+    async with site(HOST, origin=origin) as (member,):
+        reader = await from_start(member)
+        with pytest.raises(TransferFailed):
+            await read_all(reader)
+        reader.close()
+        await until(lambda: not member.transfers.active)
+        origin.blobs[SAMPLE.digest] = SAMPLE.content
+        again = await from_start(member)
+        assert await read_all(again) == SAMPLE.content
+        again.close()
+        await until(lambda: not member.transfers.active)
+        late = await member.transfers.open(SPEC, GRANT)
+        assert await late.readable(PIECE) == SPEC.length_bytes
+        late.close()

@@ -30,13 +30,13 @@ class Contest:
             # Once for each that vouches, however many do not believe it.
             self.open_pieces |= pieces & ~(before or 0)
 
-    def barred(self, peer: PeerId, *, others: Iterable[PeerId]) -> int:
+    def barred(self, peer: PeerId, *, available: int, others: Iterable[PeerId]) -> int:
         """Return the bitmap of the pieces that are not for `peer` to fetch.
 
         What it vouched for itself, as long as one of `others` could fetch it. And what others do
-        not believe though it does: it has that already, most likely.
+        not believe though it does: of what is `available` it has that already, most likely.
         """
-        barred = 0 if peer in self.complainants else self.open_pieces
+        barred = 0 if peer in self.complainants else self.open_pieces & available
         suspected = self.suspected.get(peer, 0)
         if suspected:
             could = 0

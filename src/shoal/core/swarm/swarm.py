@@ -396,7 +396,7 @@ class Swarm:
             self.announcing.announce(exchange)
             free = self.requests.budget(exchange) - requests
             requests += self.requests.fill(exchange, free)
-            if free <= 0 and not exchange.in_flight:
+            if free <= 0 and not exchange.in_flight and not exchange.dry:
                 exchange.await_turn(self.site.now_s)
         self._lend_hands(fetches)
 

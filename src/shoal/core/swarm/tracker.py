@@ -146,7 +146,8 @@ class Table:
             if other != peer and known.wants and not known.denied
         ]
         lapsed = sum(1 << piece for piece in self.lapses)
-        return leasable & ~(self.contest.barred(peer, others=others) & ~lapsed)
+        barred = self.contest.barred(peer, available=self.available, others=others)
+        return leasable & ~(barred & ~lapsed)
 
 
 @dataclass(slots=True)

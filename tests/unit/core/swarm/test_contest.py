@@ -8,31 +8,39 @@ from shoal.core.wire.messages import Suspects
 from shoal.testing.swarm_script import blob
 from unit.core.swarm.desk import A, B, C, D, Desk, granted
 
+ALL = 0b1111
+
 
 def test_what_somebody_vouched_for_in_vain_is_for_others_to_fetch() -> None:
     it = Contest()
     it.hear(B, A, 0b0110)
     it.hear(B, B, 0b1000)
     assert it.open_pieces == 0b1110
-    assert it.barred(B, others=[C]) == 0b1000
+    assert it.barred(B, available=ALL, others=[C]) == 0b1000
     it.hear(A, A, 0)
-    assert it.barred(A, others=[B]) == 0b0110
+    assert it.barred(A, available=ALL, others=[B]) == 0b0110
 
 
 def test_who_has_not_complained_is_not_asked_for_what_it_believes() -> None:
     it = Contest()
     it.hear(B, A, 0b0110)
-    assert it.barred(C, others=[A, B]) == 0b0110
+    assert it.barred(C, available=ALL, others=[A, B]) == 0b0110
     it.hear(C, A, 0b0110)
-    assert it.barred(C, others=[A, B]) == 0
+    assert it.barred(C, available=ALL, others=[A, B]) == 0
+
+
+def test_who_has_not_complained_may_fetch_what_is_nowhere_any_more() -> None:
+    it = Contest()
+    it.hear(B, A, 0b0110)
+    assert it.barred(C, available=0b1011, others=[A, B]) == 0b0010
 
 
 def test_where_nobody_else_could_a_node_may_fetch_what_it_vouched_for() -> None:
     it = Contest()
     it.hear(A, A, 0b0011)
     it.hear(A, B, 0b0110)
-    assert it.barred(A, others=[]) == 0
-    assert it.barred(A, others=[B]) == 0b0001, "the other piece is not for B either"
+    assert it.barred(A, available=ALL, others=[]) == 0
+    assert it.barred(A, available=ALL, others=[B]) == 0b0001, "the other piece is not for B either"
 
 
 def test_a_piece_is_contested_once_for_each_that_vouches_however_many_complain() -> None:
@@ -105,9 +113,18 @@ def test_it_is_remembered_who_was_not_believed_when_all_have_left_and_come_back(
     desk.announce(A)
     desk.announce(B)
     assert not granted(desk.want(A))
-    assert {to for to, _, _ in granted(desk.want(B))} == set(), "b has not said that it disbelieves"
-    complain(desk, B, (A, 0b1111))
     assert {to for to, _, _ in granted(desk.want(B))} == {B}
+
+
+def test_a_blob_that_only_its_tracker_had_and_did_not_believe_is_leased_to_who_comes_next() -> None:
+    desk = Desk()
+    desk.announce(A)
+    assert granted(desk.want(A))
+    desk.end(A, 0, 4)
+    desk.announce(B)
+    complain(desk, A, (A, 0b1111))
+    leases = granted(desk.leave(A)) + granted(desk.want(B))
+    assert {to for to, _, _ in leases} == {B}, "its registry may be a better one"
 
 
 def test_no_more_contests_are_remembered_than_fit() -> None:

@@ -249,6 +249,22 @@ def test_a_blob_that_other_blobs_leave_no_hand_for_awaits_its_turn() -> None:
     assert not script.swarm.awaits_turn(first.tag, within_s=1.0)
 
 
+@pytest.mark.parametrize("has_it", [True, False])
+def test_a_blob_awaits_others_requests_only_where_a_neighbour_has_it(*, has_it: bool) -> None:
+    busy = blob_tracked_by("a", "b", "c", "me", name="busy", pieces=64)
+    wanted = blob_tracked_by("a", "b", "c", "me", name="wanted")
+    script = Script("me", "a", "b", "c")
+    script.connect("a", "b", "c")
+    script.tell(on.BlobWanted(busy))
+    for peer in "bc":  # they take all requests that may be out
+        script.hear(peer, Join(busy, (1 << 64) - 1))
+    script.tell(on.BlobWanted(wanted))
+    script.hear("b", Join(wanted, int(has_it)))
+    script.hear("a", LeaseNone(busy.tag), LeaseNone(wanted.tag))
+    script.wait(0.6)
+    assert script.swarm.awaits_turn(wanted.tag, within_s=0.3) is has_it
+
+
 def hanging(script: Script, *specs: BlobSpec) -> None:
     """Let fetches of these blobs begin, and hang until they no longer count."""
     for spec in specs:
