@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from shoal.core.membership.placement import precedes
 from shoal.core.peer import PeerId
 from shoal.core.swarm.exchange import Exchange
+from shoal.core.swarm.introducing import Introducing
 from shoal.core.swarm.site import Site
 from shoal.core.wire import messages as say
 
@@ -14,9 +15,35 @@ class Announcing:
     """Tells the trackers of wanted blobs what this node wants and has."""
 
     site: Site
+    introducing: Introducing
 
     def announce(self, exchange: Exchange) -> None:
-        """Tell the tracker what this node wants and has, if it can be told and is due."""
+        """Tell who is to know what this node wants and has, if they can be told and it is due."""
+        if self.site.shards > 1:
+            self._announce_to_deputies(exchange)
+            if not exchange.delegate and exchange.tracker is None:
+                return
+        self._announce_to_tracker(exchange)
+
+    def _announce_to_deputies(self, exchange: Exchange) -> None:
+        if self.site.now_s < exchange.deputies_due_s:
+            return
+        self.introducing.announce(
+            exchange, sought=self._sought(exchange), interval_s=self._interval_s(exchange)
+        )
+        # Where it tracks the blob itself, nobody's hand has to be shaken.
+        exchange.delegate |= self.site.tracker_of(exchange.spec.tag) == self.site.me
+
+    def _sought(self, exchange: Exchange) -> int:
+        met = len(exchange.neighbours) + len(exchange.introduced)
+        return max(0, self.site.policy.neighbours - met)
+
+    def _interval_s(self, exchange: Exchange) -> float:
+        policy = self.site.policy
+        early = self._is_early(exchange)
+        return policy.lone_announce_interval_s if early else policy.announce_interval_s
+
+    def _announce_to_tracker(self, exchange: Exchange) -> None:
         tracker = exchange.tracker
         patient = self._is_patient(exchange)
         if tracker is not None and self.site.refuses(tracker) and not patient:
@@ -33,21 +60,15 @@ class Announcing:
             self.site.connect(tracker)
             exchange.announced_s = -1e9
             return
-        policy, now_s = self.site.policy, self.site.now_s
-        interval_s = (
-            policy.lone_announce_interval_s
-            if self._is_early(exchange)
-            else policy.announce_interval_s
-        )
-        if not fresh and now_s - exchange.announced_s <= interval_s:
+        now_s = self.site.now_s
+        if not fresh and now_s - exchange.announced_s <= self._interval_s(exchange):
             return
         known_before = exchange.announced_s > 0 or exchange.held != 0
-        sought = policy.neighbours - len(exchange.neighbours) - len(exchange.introduced)
         message = say.Announce(
             exchange.spec,
             exchange.offered,
             wants=exchange.wanted,
-            peers_sought=max(0, sought),
+            peers_sought=self._sought(exchange),
             takeover=fresh and known_before and self._others_may_announce(),
         )
         exchange.announced_s = now_s

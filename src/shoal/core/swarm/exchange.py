@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from shoal.core import bitmap
-from shoal.core.blob import BlobSpec
+from shoal.core.blob import BlobSpec, BlobTag
 from shoal.core.peer import PeerId
 from shoal.core.swarm.events import REGISTRY
 
@@ -27,6 +27,14 @@ class Neighbour:
     busy_until_s: float = 0.0
     heard_s: float = 0.0  # when bytes last came, or the first of `asked` was asked
     silences: int = 0  # in a row, each ended only by bytes
+
+
+@dataclass(slots=True)
+class Deputy:
+    """A member that introduces this node, by its place in the order for one shard of the site."""
+
+    peer: PeerId
+    announced_s: float = -1e9
 
 
 @dataclass(slots=True)
@@ -72,6 +80,9 @@ class Exchange:
     aside: dict[PeerId, int] = field(default_factory=dict)  # what others have but is not believed
     denied: bool = False  # the registry refuses every credential of this node
     misled: bool = False  # the registry sends this node other bytes than the blob's
+    deputies: dict[BlobTag, Deputy] = field(default_factory=dict)  # in a large site
+    deputies_due_s: float = -1e9  # when these are to be looked after next
+    delegate: bool = False  # this node asks the tracker for leases, as in a small site all do
     tracker: PeerId | None = None
     led_s: float = -1e9  # since when it is this one, or when it last led to a lease
     shunned: set[PeerId] = field(default_factory=set)  # trackers that led to nothing
@@ -119,6 +130,11 @@ class Exchange:
     def lone(self) -> bool:
         """No neighbour is there that anything is taken from."""
         return self.neighbours.keys() <= self.doubted
+
+    @property
+    def idle(self) -> bool:
+        """No neighbour is there that does anything."""
+        return all(n.silences or peer in self.doubted for peer, n in self.neighbours.items())
 
     @property
     def dry(self) -> bool:
@@ -206,6 +222,22 @@ class Exchange:
         for piece in bitmap.members(neighbour.held):
             self.holders[piece] -= 1
         del self.neighbours[peer]
+
+    @property
+    def introducers(self) -> dict[BlobTag, PeerId]:
+        """Who was told of this node's part, by what they are in the order of."""
+        told = {key: deputy.peer for key, deputy in self.deputies.items()}
+        return told if self.tracker is None else told | {self.spec.tag: self.tracker}
+
+    def has_deputy(self, peer: PeerId) -> bool:
+        """Whether `peer` introduces this node."""
+        return any(deputy.peer == peer for deputy in self.deputies.values())
+
+    def lose_deputy(self, peer: PeerId) -> None:
+        """`peer` introduces this node no more."""
+        for key in [key for key, deputy in self.deputies.items() if deputy.peer == peer]:
+            del self.deputies[key]
+            self.deputies_due_s = -1e9
 
     def ask(self, piece: int, source: PeerId, now_s: float) -> None:
         """Record that `piece` was asked of `source`."""

@@ -216,6 +216,8 @@ class Leases:
         now_s = self.site.now_s
         if event.fault is RegistryFault.DENIED:
             exchange.denied = True
+            for deputy in exchange.deputies.values():
+                self._end(deputy.peer, exchange.spec.tag, run.first, 0, say.LeaseOutcome.DENIED)
             return say.LeaseOutcome.DENIED
         if event.fault is RegistryFault.LIMITED:
             # No failure, and most likely the same for every blob of this registry.

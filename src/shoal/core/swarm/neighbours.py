@@ -26,9 +26,11 @@ class Neighbours:
     uploads: Uploads
 
     def introduced(self, peer: PeerId, message: say.Introduce) -> None:
-        """The tracker names peers that want or have the blob: exchange with some of them."""
+        """The tracker, or a deputy, names peers that want or have the blob: meet some of them."""
         exchange = self.exchanges.get(message.tag)
-        if exchange is None or exchange.tracker != peer or not exchange.wanted:
+        if exchange is None or not exchange.wanted:
+            return
+        if exchange.tracker != peer and not exchange.has_deputy(peer):
             return
         exchange.heard_s = self.site.now_s
         for other in message.peers:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from shoal.core import bitmap
 from shoal.core.swarm import effects as do
 from shoal.core.swarm.exchange import Exchange
+from shoal.core.swarm.introducing import Introducing
 from shoal.core.swarm.leases import Leases
 from shoal.core.swarm.site import Site
 from shoal.core.wire import messages as say
@@ -25,6 +26,7 @@ class Patience:
 
     site: Site
     leases: Leases
+    introducing: Introducing
 
     def watch(self, exchange: Exchange) -> None:
         """Look for a blob that makes no progress, and do the next harder thing about it."""
@@ -50,7 +52,10 @@ class Patience:
         if self._is_led_nowhere(exchange):
             self._lead_on(exchange)
             return
-        if silent_s <= (policy.stall_s if self._is_bereft(exchange) else policy.lease_patience_s):
+        waited_s = policy.stall_s if self._is_bereft(exchange) else policy.lease_patience_s
+        if exchange.deputies and not exchange.delegate and exchange.tracker is None:
+            self.introducing.appeal(exchange, patience_s=waited_s)
+        if silent_s <= waited_s:
             return
         led = now_s - exchange.heard_s <= policy.lease_patience_s
         patience_s = policy.give_up_s * (GIVE_UP_FACTOR_WHEN_LED if led else 1)
@@ -121,7 +126,7 @@ class Patience:
             and not exchange.runs
             and now_s >= exchange.retry_at_s
             and now_s - max(exchange.progress_s, exchange.led_s) > patience_s
-            and all(n.silences or p in exchange.doubted for p, n in exchange.neighbours.items())
+            and exchange.idle
         )
 
     def _lead_on(self, exchange: Exchange) -> None:

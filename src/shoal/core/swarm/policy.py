@@ -68,6 +68,11 @@ class Policy:
     """Leases of a blob that are over sooner are made twice as long: where the registry is far or
     fast, its link would idle between short ones (docs/design/0006)."""
 
+    heard_most: int = 192
+    """Nodes that one tracker hears. In a site of more members a blob has deputies, each of which
+    hears so many at most on average, and its tracker as many delegates: with neighbours of its own
+    a node has some 230 handshakes for a blob (docs/design/0012)."""
+
     lease_patience_s: float = 3.0
     """A lease whose holder shows no progress for so long goes to another node. design: 3 s."""
 

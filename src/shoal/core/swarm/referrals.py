@@ -35,15 +35,24 @@ class Referrals:
         """Whether a member, not `peer`, tracks the blob for this node, and not in vain."""
         exchange = self.exchanges.get(tag)
         if exchange is None or not exchange.wanted:
-            told = self.holds.told.get(tag)
-            return told not in (None, peer, self.site.me) and self.site.reachable(told)
-        tracker, now_s = exchange.tracker, self.site.now_s
-        return (
-            tracker not in (None, peer, self.site.me)
-            and self.site.reachable(tracker)
-            and not (exchange.denied or exchange.alone)
-            and now_s - exchange.progress_s <= self.site.policy.lease_patience_s
-        )
+            told = self.holds.told.get(tag, {}).get(tag)
+            if told is None and tag in self.holds.specs:
+                return self._is_led_unasked(peer, tag)
+            return self._is_led_by(told, peer)
+        if exchange.denied or exchange.alone:
+            return False
+        if self.site.now_s - exchange.progress_s > self.site.policy.lease_patience_s:
+            return False
+        if exchange.tracker is None and not exchange.delegate:
+            return self._is_led_unasked(peer, tag)
+        return self._is_led_by(exchange.tracker, peer)
+
+    def _is_led_by(self, tracker: PeerId | None, peer: PeerId) -> bool:
+        return tracker not in (None, peer, self.site.me) and self.site.reachable(tracker)
+
+    def _is_led_unasked(self, peer: PeerId, tag: BlobTag) -> bool:
+        """Whether a member tracks the blob that only delegates speak to, and this node is none."""
+        return self.site.shards > 1 and self.site.tracker_of(tag) not in (peer, self.site.me)
 
     def introduce(self, peer: PeerId, tag: BlobTag, sought: int) -> None:
         """Name this node and some of its neighbours to `peer`, which seeks so many."""

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from shoal.core.blob import BlobTag
-from shoal.core.membership.placement import in_turn
+from shoal.core.membership.placement import in_turn, shards
 from shoal.core.peer import PeerId
 from shoal.core.swarm import effects as do
 from shoal.core.swarm.policy import Policy
@@ -71,6 +71,11 @@ class Site:
     def returns(self, peer: PeerId) -> bool:
         """Whether `peer`, which is connected now, may know less than others think it does."""
         return peer in self.suspicion.failures or peer in self.suspicion.refusals
+
+    @property
+    def shards(self) -> int:
+        """Into how many parts the site is cut, so that no tracker hears of all; 1 if it may."""
+        return shards(len(self.members), heard_most=self.policy.heard_most)
 
     @property
     def young(self) -> bool:

@@ -19,8 +19,10 @@ from shoal.core.swarm import effects as do
 from shoal.core.swarm import events as on
 from shoal.core.swarm.announcing import Announcing
 from shoal.core.swarm.arrivals import Arrivals
+from shoal.core.swarm.deputies import Deputies
 from shoal.core.swarm.exchange import Exchange
 from shoal.core.swarm.holds import Holds
+from shoal.core.swarm.introducing import Introducing
 from shoal.core.swarm.leases import Leases
 from shoal.core.swarm.neighbours import Neighbours
 from shoal.core.swarm.patience import Patience
@@ -54,8 +56,10 @@ class Swarm:
         self.uploads = Uploads(policy)
         self.requests = Requests(self.site, rng)
         self.leases = Leases(self.site)
-        self.announcing = Announcing(self.site)
-        self.patience = Patience(self.site, self.leases)
+        self.deputies = Deputies(self.site, rng)
+        introducing = Introducing(self.site)
+        self.announcing = Announcing(self.site, introducing)
+        self.patience = Patience(self.site, self.leases, introducing)
         self.rejections = Rejections()
         self.neighbours = Neighbours(self.site, self.exchanges, self.holds, self.uploads)
         self.referrals = Referrals(self.site, self.exchanges, self.holds, rng)
@@ -109,9 +113,8 @@ class Swarm:
             say.LeaseProgress: lambda peer, m: self.site.tell(
                 self.tracker.lease_progressed(peer, m, now_s=self.site.now_s)
             ),
-            say.LeaseEnded: lambda peer, m: self.site.tell(
-                self.tracker.lease_ended(peer, m, now_s=self.site.now_s)
-            ),
+            say.LeaseEnded: self._lease_ended,
+            say.Delegate: self._delegated,
         }
 
     @property
@@ -149,6 +152,7 @@ class Swarm:
             self.site.joined_s = self.site.now_s
         joined = members - before
         for exchange in self.exchanges.values():
+            exchange.deputies_due_s = -1e9
             if exchange.tracker not in self.site.members:
                 exchange.tracker = None
         self.holds.members_changed(joined)
@@ -165,6 +169,8 @@ class Swarm:
             return
         returned = self.site.returns(peer)
         for exchange in self.exchanges.values():
+            if exchange.has_deputy(peer):
+                exchange.deputies_due_s = -1e9
             self.announcing.back(exchange, peer)
         self.site.connected(peer)
         for exchange in self.exchanges.values():
@@ -183,6 +189,7 @@ class Swarm:
             if event.failed and exchange.hopes_for(peer):
                 exchange.bereft_s = self.site.now_s
             exchange.part(peer)
+            exchange.lose_deputy(peer)
             if exchange.tracker == peer:
                 exchange.tracker = None
                 exchange.left = (peer, self.site.now_s)
@@ -191,9 +198,11 @@ class Swarm:
         if self.site.left_out(peer):
             tags = list(self.tracker.tables)
             self.site.tell(self.tracker.left(peer, tags, now_s=self.site.now_s))
+            self.deputies.left(peer, list(self.deputies.rolls))
         elif event.failed:
             # After a planned end the peer comes back, and its leases live on until they lapse.
             self.site.tell(self.tracker.lost(peer, now_s=self.site.now_s))
+            self.deputies.lost(peer)
         self.neighbours.serve()
         self.site.changed = True
 
@@ -204,21 +213,33 @@ class Swarm:
 
     def _leave_arrived(self, peer: PeerId, message: say.Leave) -> None:
         self.site.tell(self.tracker.left(peer, [message.tag], now_s=self.site.now_s))
+        self.deputies.left(peer, [message.tag])
         self.rejections.left(peer, message.tag)
         self.neighbours.left(peer, message)
 
     def _announced(self, peer: PeerId, message: say.Announce) -> None:
         tag = message.spec.tag
-        if self.referrals.applies(peer, tag):
+        if message.to_deputy:
+            self.deputies.announced(peer, message)
+        elif self.referrals.applies(peer, tag):
             self.tracker.tables.pop(tag, None)  # from before this node took part itself
             self.referrals.introduce(peer, tag, message.peers_sought)
         else:
             self.site.tell(self.tracker.announced(peer, message, now_s=self.site.now_s))
 
+    def _delegated(self, peer: PeerId, message: say.Delegate) -> None:
+        exchange = self.exchanges.get(message.tag)
+        if exchange is None or not exchange.wanted:
+            self.holds.delegated(peer, message.tag)
+        elif exchange.has_deputy(peer):
+            exchange.delegate = self.site.changed = True
+
     # --- leases -----------------------------------------------------------------------------
 
     def _lease_wanted(self, peer: PeerId, message: say.LeaseWanted) -> None:
-        if self.referrals.applies(peer, message.tag):
+        if not self.tracker.knows(peer, message.tag) and self.deputies.hears(peer, message.tag):
+            self.deputies.appealed(peer, message.tag)
+        elif self.referrals.applies(peer, message.tag):
             self.site.send(peer, say.LeaseNone(message.tag))
         else:
             self.site.tell(self.tracker.lease_wanted(peer, message, now_s=self.site.now_s))
@@ -234,6 +255,13 @@ class Swarm:
         if exchange is not None and peer == exchange.tracker:
             self.leases.refused(exchange)
             self.site.changed = True
+        elif exchange is not None and exchange.has_deputy(peer):
+            exchange.heard_s = self.site.now_s
+
+    def _lease_ended(self, peer: PeerId, message: say.LeaseEnded) -> None:
+        self.site.tell(self.tracker.lease_ended(peer, message, now_s=self.site.now_s))
+        if message.outcome is say.LeaseOutcome.DENIED:
+            self.deputies.denied(peer, message.tag)
 
     def _registry_ended(self, event: on.RegistryEnded) -> None:
         exchange = self.exchanges.get(event.tag)
@@ -293,8 +321,12 @@ class Swarm:
         if exchange is None:
             self.holds.add(event.spec)
         else:
-            stands_in = bool(exchange.shunned)
-            self.holds.add(event.spec, tracker=exchange.tracker, stands_in=stands_in)
+            self.holds.add(
+                event.spec,
+                told_by_key=exchange.introducers,
+                stands_in=bool(exchange.shunned),
+                delegate=exchange.delegate,
+            )
 
     def _name_liars(self, exchange: Exchange) -> None:
         """The blob is right now: whoever said something else of it before brought that in."""
@@ -309,6 +341,7 @@ class Swarm:
                 self.site.leave_out(signer, "vouched for wrong bytes")
 
     def _blob_dropped(self, event: on.BlobDropped) -> None:
+        keys = self.holds.keys(event.tag)
         self.holds.forget(event.tag)
         self.uploads.dropped(event.tag)
         exchange = self.exchanges.pop(event.tag, None)
@@ -317,11 +350,9 @@ class Swarm:
             # Or a client that comes back would wait for a fetch that writes to nothing.
             for first in exchange.runs:
                 self.site.out.append(do.StopRegistryFetch(event.tag, first))
-            told.update(exchange.neighbours)
-            if exchange.tracker is not None:
-                told.add(exchange.tracker)
+            told.update(exchange.neighbours, exchange.introducers.values())
         else:
-            told.add(self.site.tracker_of(event.tag))
+            told.update(map(self.site.tracker_of, keys))
         for peer in sorted(told):
             self.site.send(peer, say.Leave(event.tag))
         self.site.changed = True
@@ -363,6 +394,7 @@ class Swarm:
         self.requests.ticked()
         self.leases.ticked()
         self.site.tell(self.tracker.ticked(now_s=now_s))
+        self.deputies.ticked()
         self.holds.ticked()
         for tag, exchange in list(self.exchanges.items()):
             if exchange.wanted:
@@ -419,6 +451,7 @@ class Swarm:
     def check(self) -> None:
         """Assert the invariants; tests and the simulator call this after every event."""
         self.tracker.check()
+        self.deputies.check()
         self.uploads.check()
         for exchange in self.exchanges.values():
             exchange.check()

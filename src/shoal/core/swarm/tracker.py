@@ -19,6 +19,7 @@ from shoal.core import bitmap
 from shoal.core.blob import BlobSpec, BlobTag
 from shoal.core.peer import PeerId
 from shoal.core.swarm.contest import Contest
+from shoal.core.swarm.introductions import introductions
 from shoal.core.swarm.policy import Policy
 from shoal.core.wire.messages import (
     Announce,
@@ -189,21 +190,16 @@ class Tracker:
         else:
             table.available |= known.offers
         replies: Replies = []
-        if message.peers_sought and (peers := self._introduce(table, peer, message.peers_sought)):
-            replies.append((peer, Introduce(spec.tag, peers)))
+        if sought := message.peers_sought:
+            wants = {other: known.wants for other, known in table.participants.items()}
+            if peers := introductions(wants, asker=peer, count=sought, rng=self.rng):
+                replies.append((peer, Introduce(spec.tag, peers)))
         return replies + self._grant(table, now_s)
 
-    def _introduce(self, table: Table, asker: PeerId, count: int) -> tuple[PeerId, ...]:
-        # A wanting node gains most from others that want too: they are who relays. Holders make
-        # up a quarter, so that a lone seeder is not asked by all.
-        wanting = [p for p, known in table.participants.items() if known.wants and p != asker]
-        holding = [p for p, known in table.participants.items() if not known.wants and p != asker]
-        holders = min(len(holding), max(count // 4, count - len(wanting)))
-        wanters = min(len(wanting), count - holders)
-        return (
-            *self.rng.sample(wanting, wanters),
-            *self.rng.sample(holding, holders),
-        )
+    def knows(self, peer: PeerId, tag: BlobTag) -> bool:
+        """Whether `peer` announced the blob to this node as to its tracker."""
+        table = self.tables.get(tag)
+        return table is not None and peer in table.participants
 
     def lease_wanted(self, peer: PeerId, message: LeaseWanted, *, now_s: float) -> Replies:
         """A node has a free hand for the registry: grant now, or when a lease comes free."""

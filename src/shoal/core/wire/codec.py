@@ -26,6 +26,7 @@ from shoal.core.wire.messages import (
     Block,
     Busy,
     Cancel,
+    Delegate,
     Have,
     Hello,
     Introduce,
@@ -181,7 +182,7 @@ def _announce(f: _Fields) -> Announce:
     spec = f.spec()
     held = _held(f, spec)
     flags, sought = f.take(1)[0], f.take(1)[0]
-    return Announce(spec, held, bool(flags & 1), sought, bool(flags & 2))
+    return Announce(spec, held, bool(flags & 1), sought, bool(flags & 2), bool(flags & 4))
 
 
 def _introduce(f: _Fields) -> Introduce:
@@ -260,8 +261,8 @@ def _write_have(m: Have) -> bytes:
 
 
 def _write_announce(m: Announce) -> bytes:
-    flags = bytes([m.wants | (m.takeover << 1), min(m.peers_sought, 255)])
-    return _spec(m.spec) + _bits(m.held) + flags
+    flags = m.wants | (m.takeover << 1) | (m.to_deputy << 2)
+    return _spec(m.spec) + _bits(m.held) + bytes([flags, min(m.peers_sought, 255)])
 
 
 def _write_receipt(m: Receipt) -> bytes:
@@ -322,6 +323,7 @@ _ROWS: tuple[tuple[int, type, Callable[..., bytes], Callable[[bytes], Message]],
     (18, SignerCertificate, lambda m: m.der, _certificate),
     (19, Receipt, _write_receipt, _receipt),
     (20, Suspects, _write_suspects, _fields(_suspects)),
+    (21, Delegate, lambda m: m.tag, lambda p: Delegate(_tag(p))),
 )
 _WRITERS = {row[1]: (row[0], row[2]) for row in _ROWS}
 _READERS = {row[0]: row[3] for row in _ROWS}

@@ -3,9 +3,10 @@
 Two conversations share a connection. Neighbours exchange pieces of blobs that both want or have:
 `Join`, `Have`, `Request`, `Cancel`, `Busy`, `Block`, `Allow`, `Leave`. A node and a blob's tracker
 arrange introductions and leases: `Announce`, `Introduce`, `LeaseWanted`, `LeaseGranted`,
-`LeaseNone`, `LeaseProgress`, `LeaseEnded`, `Suspects`. `Hello` opens a connection and `Ping` keeps
-silence from meaning anything. Between nodes with certificates a `Receipt` goes before each piece,
-and a `SignerCertificate` before the first receipt of its holder.
+`LeaseNone`, `LeaseProgress`, `LeaseEnded`, `Suspects`. In a large site a node announces to deputies
+of the tracker too, and one of them says `Delegate` to who is to ask for leases. `Hello` opens a
+connection and `Ping` keeps silence from meaning anything. Between nodes with certificates a
+`Receipt` goes before each piece, and a `SignerCertificate` before the first receipt of its holder.
 """
 
 from dataclasses import dataclass
@@ -110,6 +111,7 @@ class Announce:
     """To the tracker: I want (or hold whole) this blob, have these pieces, seek this many peers.
 
     `takeover` says that an earlier tracker knew this blob, so others will announce shortly too.
+    `to_deputy` says that the receiver is to introduce, as a deputy, and to lease nothing.
     """
 
     spec: BlobSpec
@@ -117,6 +119,7 @@ class Announce:
     wants: bool
     peers_sought: int
     takeover: bool = False
+    to_deputy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +131,17 @@ class Introduce:
 
 
 @dataclass(frozen=True, slots=True)
+class Delegate:
+    """From a deputy: ask the blob's tracker for leases, for all who announce to me."""
+
+    tag: BlobTag
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseWanted:
     """To the tracker: I have a free hand to fetch from the registry what no peer has.
 
-    `stuck_piece` names a piece that the sender waits for in vain, or -1.
+    `stuck_piece` names a piece that the sender waits for in vain, or -1. A deputy is told that too.
     """
 
     tag: BlobTag
@@ -222,4 +232,5 @@ Message = (
     | SignerCertificate
     | Receipt
     | Suspects
+    | Delegate
 )
