@@ -31,8 +31,8 @@ class Announcing:
         self.introducing.announce(
             exchange, sought=self._sought(exchange), interval_s=self._interval_s(exchange)
         )
-        # Where it tracks the blob itself, nobody's hand has to be shaken.
-        exchange.delegate |= self.site.tracker_of(exchange.spec.tag) == self.site.me
+        if not exchange.delegate and self.site.tracker_of(exchange.spec.tag) == self.site.me:
+            exchange.be_delegate()
 
     def _sought(self, exchange: Exchange) -> int:
         met = len(exchange.neighbours) + len(exchange.introduced)

@@ -229,6 +229,11 @@ class Exchange:
         told = {key: deputy.peer for key, deputy in self.deputies.items()}
         return told if self.tracker is None else told | {self.spec.tag: self.tracker}
 
+    def be_delegate(self) -> None:
+        """This node asks the blob's tracker for leases from now on, whatever deputies say."""
+        self.delegate = True
+        self.heard_s = -1e9
+
     def has_deputy(self, peer: PeerId) -> bool:
         """Whether `peer` introduces this node."""
         return any(deputy.peer == peer for deputy in self.deputies.values())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from shoal.core import bitmap
 from shoal.core.membership.placement import deputy_keys
+from shoal.core.peer import PeerId
 from shoal.core.swarm.exchange import Deputy, Exchange
 from shoal.core.swarm.site import Site
 from shoal.core.wire import messages as say
@@ -34,8 +35,10 @@ class Introducing:
         patient = site.young and now_s - exchange.opened_s < site.policy.join_patience_s
         if exchange.deputies.keys() != set(keys):
             exchange.deputies.clear()
+        told: set[PeerId] = set()
         for key in keys:
-            peer = site.tracker_of(key, patient=patient)
+            peer = site.tracker_of(key, without=told, patient=patient)
+            told.add(peer)
             deputy = exchange.deputies.get(key)
             if deputy is None or deputy.peer != peer:
                 deputy = exchange.deputies[key] = Deputy(peer)
@@ -76,5 +79,6 @@ class Introducing:
                 self.site.send(deputy.peer, say.LeaseWanted(exchange.spec.tag, first))
 
     def _ask_tracker(self, exchange: Exchange, *, now: bool) -> None:
-        exchange.delegate |= now
-        self.site.changed |= now
+        if now:
+            exchange.be_delegate()
+            self.site.changed = True

@@ -32,7 +32,8 @@ class Neighbours:
             return
         if exchange.tracker != peer and not exchange.has_deputy(peer):
             return
-        exchange.heard_s = self.site.now_s
+        if exchange.tracker in (peer, None):
+            exchange.heard_s = self.site.now_s
         for other in message.peers:
             room = self.site.policy.neighbours - len(exchange.neighbours) - len(exchange.introduced)
             if (

@@ -4,7 +4,7 @@ Whoever asks sees other members: it does not know the tracker, or cannot reach i
 here as well, every piece would be leased, and fetched from the registry, a second time.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from shoal.core.blob import BlobTag
@@ -16,6 +16,9 @@ from shoal.core.wire import messages as say
 
 if TYPE_CHECKING:
     from random import Random
+
+
+REFERRED_MOST = 1024  # who is remembered, of all blobs, until it is known that their tracker lives
 
 
 @dataclass(slots=True)
@@ -30,6 +33,7 @@ class Referrals:
     exchanges: dict[BlobTag, Exchange]
     holds: Holds
     rng: "Random"
+    referred: dict[tuple[BlobTag, PeerId], say.Announce] = field(default_factory=dict)
 
     def applies(self, peer: PeerId, tag: BlobTag) -> bool:
         """Whether a member, not `peer`, tracks the blob for this node, and not in vain."""
@@ -54,7 +58,29 @@ class Referrals:
         """Whether a member tracks the blob that only delegates speak to, and this node is none."""
         return self.site.shards > 1 and self.site.tracker_of(tag) not in (peer, self.site.me)
 
-    def introduce(self, peer: PeerId, tag: BlobTag, sought: int) -> None:
+    def refer(self, peer: PeerId, message: say.Announce) -> None:
+        """Lead `peer` into the swarm; and find out whether its tracker lives, if it may not.
+
+        In a large site this node may be the next in line, and not have spoken to the tracker.
+        """
+        tag = message.spec.tag
+        self._introduce(peer, tag, message.peers_sought)
+        tracker = self.site.tracker_of(tag)
+        if not self.site.reachable(tracker) and len(self.referred) < REFERRED_MOST:
+            self.referred[tag, peer] = message
+            self.site.connect(tracker)
+
+    def settled(self) -> list[tuple[PeerId, say.Announce]]:
+        """Forget whose tracker lives; return whose does not, and what they had announced."""
+        orphans = []
+        for (tag, peer), message in list(self.referred.items()):
+            if self.site.tracker_of(tag) not in self.site.dialing:
+                del self.referred[tag, peer]
+                if not self.applies(peer, tag) and self.site.reachable(peer):
+                    orphans.append((peer, message))
+        return orphans
+
+    def _introduce(self, peer: PeerId, tag: BlobTag, sought: int) -> None:
         """Name this node and some of its neighbours to `peer`, which seeks so many."""
         exchange = self.exchanges.get(tag)
         others = [p for p in exchange.neighbours if p != peer] if exchange is not None else []

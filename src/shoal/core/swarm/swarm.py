@@ -177,6 +177,7 @@ class Swarm:
             if exchange.introduced.pop(peer, True) is None:
                 self.neighbours.join(exchange, peer)
         self.holds.peer_connected(peer, returned=returned)
+        self._settle_referrals()
         self.site.changed = True
 
     def _peer_lost(self, event: on.PeerLost) -> None:
@@ -203,8 +204,13 @@ class Swarm:
             # After a planned end the peer comes back, and its leases live on until they lapse.
             self.site.tell(self.tracker.lost(peer, now_s=self.site.now_s))
             self.deputies.lost(peer)
+        self._settle_referrals()
         self.neighbours.serve()
         self.site.changed = True
+
+    def _settle_referrals(self) -> None:
+        for peer, message in self.referrals.settled():
+            self._announced(peer, message)
 
     def _arrived(self, peer: PeerId, message: say.Message) -> None:
         handler = self._on_message.get(type(message))
@@ -223,7 +229,7 @@ class Swarm:
             self.deputies.announced(peer, message)
         elif self.referrals.applies(peer, tag):
             self.tracker.tables.pop(tag, None)  # from before this node took part itself
-            self.referrals.introduce(peer, tag, message.peers_sought)
+            self.referrals.refer(peer, message)
         else:
             self.site.tell(self.tracker.announced(peer, message, now_s=self.site.now_s))
 
@@ -232,7 +238,8 @@ class Swarm:
         if exchange is None or not exchange.wanted:
             self.holds.delegated(peer, message.tag)
         elif exchange.has_deputy(peer):
-            exchange.delegate = self.site.changed = True
+            exchange.be_delegate()
+            self.site.changed = True
 
     # --- leases -----------------------------------------------------------------------------
 
@@ -255,7 +262,7 @@ class Swarm:
         if exchange is not None and peer == exchange.tracker:
             self.leases.refused(exchange)
             self.site.changed = True
-        elif exchange is not None and exchange.has_deputy(peer):
+        elif exchange is not None and exchange.tracker is None and exchange.has_deputy(peer):
             exchange.heard_s = self.site.now_s
 
     def _lease_ended(self, peer: PeerId, message: say.LeaseEnded) -> None:
