@@ -5,13 +5,16 @@ a delegate, or where no deputy helps.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from shoal.core import bitmap
 from shoal.core.membership.placement import deputy_keys
-from shoal.core.peer import PeerId
 from shoal.core.swarm.exchange import Deputy, Exchange
 from shoal.core.swarm.site import Site
 from shoal.core.wire import messages as say
+
+if TYPE_CHECKING:
+    from shoal.core.peer import PeerId
 
 
 @dataclass(slots=True)

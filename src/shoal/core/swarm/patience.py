@@ -85,6 +85,7 @@ class Patience:
         owing = {fetch.source for fetches in exchange.in_flight.values() for fetch in fetches}
         if exchange.tracker is not None:
             owing.add(exchange.tracker)
+        owing.update(deputy.peer for deputy in exchange.deputies.values())
         self.site.out.extend(do.Probe(peer) for peer in sorted(owing & self.site.links))
 
     def _must_wait_too_long(self, exchange: Exchange, silent_s: float) -> bool:

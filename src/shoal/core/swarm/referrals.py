@@ -4,7 +4,7 @@ Whoever asks sees other members: it does not know the tracker, or cannot reach i
 here as well, every piece would be leased, and fetched from the registry, a second time.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from shoal.core.blob import BlobTag
@@ -71,13 +71,16 @@ class Referrals:
             self.site.connect(tracker)
 
     def settled(self) -> list[tuple[PeerId, say.Announce]]:
-        """Forget whose tracker lives; return whose does not, and what they had announced."""
+        """Forget whose tracker lives; return whose does not, and what they had announced.
+
+        They have all announced by now: there is nobody to wait for before the first lease.
+        """
         orphans = []
         for (tag, peer), message in list(self.referred.items()):
             if self.site.tracker_of(tag) not in self.site.dialing:
                 del self.referred[tag, peer]
                 if not self.applies(peer, tag) and self.site.reachable(peer):
-                    orphans.append((peer, message))
+                    orphans.append((peer, replace(message, takeover=False)))
         return orphans
 
     def _introduce(self, peer: PeerId, tag: BlobTag, sought: int) -> None:

@@ -37,8 +37,8 @@ from shoal.core.wire.messages import (
 if TYPE_CHECKING:
     from random import Random
 
-# Participants of one blob that a tracker remembers. Source: design, "no tracker serves more than
-# some 300 clients" in a large site; ten times that is the bound against a flood of announcements.
+# Participants of one blob that a tracker remembers. In a large site it hears of delegates only,
+# some 200 (docs/design/0012): this is the bound against a flood of announcements.
 PARTICIPANTS_MOST = 4096
 TABLES_MOST = 4096
 CONTESTS_MOST = 256  # blobs of which it is remembered who brought in what was wrong

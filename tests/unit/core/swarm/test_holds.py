@@ -10,8 +10,10 @@ from shoal.core.swarm import effects as do
 from shoal.core.swarm import events as on
 from shoal.core.swarm.holds import ANNOUNCES_A_TICK, JOINED_MOST, START_SPREAD_S
 from shoal.core.swarm.policy import DEFAULT
-from shoal.core.wire.messages import Announce
+from shoal.core.wire.messages import Announce, Delegate
 from shoal.testing.swarm_script import Script, blob, blob_tracked_by, said
+from unit.core.swarm import large_site
+from unit.core.swarm.large_site import DEPUTIES, TRACKER
 
 A, B = PeerId("a"), PeerId("b")
 INTERVAL_S = DEFAULT.hold_announce_interval_s
@@ -148,3 +150,45 @@ def test_after_many_members_joined_all_is_announced_within_seconds() -> None:
     script.tell(on.MembersChanged(frozenset({A, *names})))
     script.connect(*names)
     assert announced(script.wait(DEFAULT.announce_interval_s + 0.2)) == [spec.tag]
+
+
+# --- a large site -------------------------------------------------------------------------------
+
+
+def holding_in_a_large_site() -> tuple[Script, list[do.Effect]]:
+    script = large_site.member(TRACKER, *DEPUTIES)
+    effects = script.tell(on.BlobStored(large_site.SPEC)) + script.wait(START_SPREAD_S + 0.2)
+    return script, effects
+
+
+def test_in_a_large_site_deputies_are_told_and_not_the_tracker() -> None:
+    _, effects = holding_in_a_large_site()
+    told = Announce(large_site.SPEC, 0xFF, wants=False, peers_sought=0, to_deputy=True)
+    assert [said(effects, to=peer) for peer in (*DEPUTIES, TRACKER)] == [[told], [told], []]
+
+
+def test_the_tracker_is_told_by_who_is_named_a_delegate() -> None:
+    script, _ = holding_in_a_large_site()
+    assert said(script.hear(TRACKER, Delegate(large_site.TAG)), to=TRACKER) == []
+    told = Announce(large_site.SPEC, 0xFF, wants=False, peers_sought=0)
+    assert said(script.hear(DEPUTIES[0], Delegate(large_site.TAG)), to=TRACKER) == [told]
+
+
+def test_a_deputy_that_is_lost_is_replaced_within_seconds_of_the_next_announcement() -> None:
+    script, _ = holding_in_a_large_site()
+    script.tell(on.PeerLost(DEPUTIES[0]), on.MembersChanged(frozenset(large_site.MEMBERS)))
+    others = frozenset(large_site.MEMBERS) - {DEPUTIES[0]}
+    script.tell(on.MembersChanged(others))
+    script.connect(*sorted(others - {large_site.ME, TRACKER, DEPUTIES[1]}))
+    effects = script.wait(DEFAULT.announce_interval_s + 0.2)
+    told = [e.peer for e in effects if isinstance(e, do.Send) and isinstance(e.message, Announce)]
+    assert len({*told}) == 2
+    assert DEPUTIES[1] in told
+    assert DEPUTIES[0] not in told
+
+
+def test_a_site_that_shrinks_has_its_trackers_told() -> None:
+    script, _ = holding_in_a_large_site()
+    few = frozenset({large_site.ME, TRACKER, *DEPUTIES})
+    effects = script.tell(on.MembersChanged(few)) + script.wait(DEFAULT.announce_interval_s + 0.2)
+    assert Announce(large_site.SPEC, 0xFF, wants=False, peers_sought=0) in said(effects, to=TRACKER)

@@ -1,10 +1,15 @@
 """A node that is asked to track what another member tracks for it: one swarm stays one."""
 
+from shoal.core.membership.placement import ranked
+from shoal.core.swarm import effects as do
 from shoal.core.swarm import events as on
 from shoal.core.swarm.holds import START_SPREAD_S
 from shoal.core.swarm.policy import DEFAULT
+from shoal.core.swarm.referrals import REFERRED_MOST
 from shoal.core.wire.messages import Announce, Introduce, Join, LeaseGranted, LeaseNone, LeaseWanted
-from shoal.testing.swarm_script import said
+from shoal.testing.swarm_script import Script, said
+from unit.core.swarm import large_site
+from unit.core.swarm.large_site import DEPUTIES, MEMBERS, TRACKER
 from unit.core.swarm.scripts import ALL, SPEC, TAG, A, B, holding, piece, wanting
 
 WANTS = Announce(SPEC, 0, wants=True, peers_sought=4)
@@ -63,3 +68,54 @@ def test_a_blob_that_this_node_has_no_part_in_is_tracked() -> None:
     other = type(SPEC)(SPEC.registry, SPEC.digest, SPEC.length_bytes + 1)
     script.hear("b", Announce(other, ALL, wants=False, peers_sought=0))
     assert other.tag in script.swarm.tracker.tables
+
+
+# --- a large site, in which few speak to the tracker --------------------------------------------
+
+SUCCESSOR = ranked(large_site.TAG, MEMBERS)[1]
+ORPHAN = next(p for p in MEMBERS if p not in (TRACKER, SUCCESSOR, large_site.ME, *DEPUTIES))
+ITS = Announce(large_site.SPEC, 0, wants=True, peers_sought=4)
+
+
+def asked() -> tuple[Script, list[do.Effect]]:
+    """A node that wants a blob of which it knows the tracker only by its place in the order."""
+    script = large_site.member(*DEPUTIES, ORPHAN)
+    script.tell(on.BlobWanted(large_site.SPEC))
+    return script, script.hear(ORPHAN, ITS)
+
+
+def test_who_is_no_delegate_leads_on_too_and_looks_whether_the_tracker_lives() -> None:
+    script, effects = asked()
+    assert Introduce in map(type, said(effects, to=ORPHAN))
+    assert do.Connect(TRACKER) in effects
+    script.connect(TRACKER)
+    assert not script.swarm.referrals.referred
+    assert not script.swarm.tracker.tables
+
+
+def test_a_node_that_has_the_blob_leads_on_though_its_tracker_was_not_told() -> None:
+    script = large_site.member(*DEPUTIES, ORPHAN)
+    script.tell(on.BlobStored(large_site.SPEC))
+    script.wait(START_SPREAD_S + 0.2)
+    effects = script.hear(ORPHAN, ITS)
+    assert said(effects, to=ORPHAN) == [Introduce(large_site.TAG, (large_site.ME,))]
+
+
+def test_where_the_tracker_does_not_live_whoever_asked_is_led_by_who_is_next() -> None:
+    members = (SUCCESSOR, *(peer for peer in MEMBERS if peer != SUCCESSOR))
+    script = Script(*members, policy=large_site.POLICY)
+    script.connect(ORPHAN)
+    script.tell(on.BlobWanted(large_site.SPEC))
+    script.hear(ORPHAN, ITS)
+    assert not script.swarm.tracker.tables
+    effects = script.tell(on.PeerLost(TRACKER))
+    assert script.swarm.tracker.knows(ORPHAN, large_site.TAG)
+    assert LeaseGranted in map(type, said(effects, to=ORPHAN))
+
+
+def test_a_flood_of_those_to_be_led_on_is_bounded() -> None:
+    script, _ = asked()
+    tags = [(large_site.TAG, type(ORPHAN)(f"p{number}")) for number in range(2 * REFERRED_MOST)]
+    for _, peer in tags:
+        script.swarm.referrals.refer(peer, ITS)
+    assert len(script.swarm.referrals.referred) == REFERRED_MOST

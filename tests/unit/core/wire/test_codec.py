@@ -32,6 +32,7 @@ from shoal.core.wire.messages import (
     Block,
     Busy,
     Cancel,
+    Delegate,
     Have,
     Hello,
     Introduce,
@@ -93,9 +94,16 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
     ),
     SPECS.flatmap(
         lambda spec: st.builds(
-            Announce, st.just(spec), held(spec), st.booleans(), st.integers(0, 255), st.booleans()
+            Announce,
+            st.just(spec),
+            held(spec),
+            st.booleans(),
+            st.integers(0, 255),
+            st.booleans(),
+            st.booleans(),
         )
     ),
+    st.builds(Delegate, TAGS),
     st.builds(Introduce, TAGS, st.lists(PEERS, max_size=32).map(tuple)),
     st.builds(LeaseWanted, TAGS, st.integers(-1, 2**31 - 1)),
     st.builds(LeaseGranted, TAGS, U32, U32),
