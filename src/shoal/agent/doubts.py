@@ -16,7 +16,7 @@ DOUBTED_MOST = 256  # blobs that were read and never verified, remembered until 
 # client that gets no byte for minutes gives up.
 WITHHELD_MOST_BYTES = 64 * MIB
 # Then it asks the registry, as it does where a blob does not move (`FrontLimits.progress_s`).
-WITHHELD_MOST_S = 10.0
+WITHHELD_MOST_S = 8.0
 
 
 class Doubts:

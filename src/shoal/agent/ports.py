@@ -92,7 +92,7 @@ class Origin(Protocol):
             OriginDenied: 401 or 403.
             OriginLied: another length, another range, a 200 to a Range that is not the whole blob,
                 more bytes than asked.
-            OriginError: anything else: refused, no progress for 10 s, 404, 429 (with
+            OriginError: anything else: refused, no progress for 6 s, 404, 429 (with
                 `retry_after_s`), 5xx, redirect loop, cut early.
         """
         ...

@@ -70,8 +70,8 @@ class OriginStream:
 class OriginClient:
     """Asks the configured registries, and no other host but those they redirect to.
 
-    Connecting takes at most 3 s, the headers of an answer at most 10 s, and a body that moves less
-    than 4 KiB in 10 s of waiting is given up. An Authorization header goes to the registry's own
+    Connecting takes at most 3 s, the headers of an answer at most 6 s, and a body that moves less
+    than 4 KiB in 6 s of waiting is given up. An Authorization header goes to the registry's own
     host and port only, never to where it redirects.
 
     Use as an async context manager, or call `close`. Connections are opened as needed and kept.

@@ -88,15 +88,15 @@ class Bounds:
     connect_s: float = 3.0
     """Name, TCP and TLS together. A SYN is repeated after 1 s; a third means nobody is there."""
 
-    headers_s: float = 10.0
-    """From the first request to the headers of the last answer, redirects included. Source: issue
-    of record, "nothing hangs longer than 10 seconds without progress"."""
+    headers_s: float = 6.0
+    """From the first request to the headers of the last answer, redirects included. A second try
+    may be on its way before a client has waited for `FrontLimits.progress_s`."""
 
-    no_progress_s: float = 10.0
-    """Waiting for `min_progress_bytes` of a body; the same source."""
+    no_progress_s: float = 6.0
+    """Waiting for `min_progress_bytes` of a body; for the same reason."""
 
     min_progress_bytes: int = 4096
-    """Less than this in `no_progress_s` is a drip, not progress: 3.3 kbit/s, far below any link's
+    """Less than this in `no_progress_s` is a drip, not progress: 5.5 kbit/s, far below any link's
     share."""
 
     whole_s: float = 60.0

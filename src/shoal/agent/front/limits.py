@@ -23,13 +23,14 @@ class FrontLimits:
     lingering_s: float = 2.0
     """For how long the body of a refused upload is read, so that the answer gets through."""
 
-    progress_s: float = 10.0
+    progress_s: float = 8.0
     """Without any byte arriving for this long, a client is answered 404, or cut if it was already
     being served: it then asks the registry."""
 
     progress_again_s: float = 2.0
     """The same for a blob that stalled a client within `stalled_lately_s`: containerd asks us again
-    after a cut, and should not wait twice before it asks the registry."""
+    after a cut, and should not wait twice before it asks the registry. Both together are 10 s, the
+    longest that anything may hang."""
 
     stalled_lately_s: float = 30.0
     """For how long a stall is remembered."""
@@ -38,7 +39,7 @@ class FrontLimits:
     """A client that takes no byte for this long is dropped. It may be unpacking: containerd reads
     while it writes to a slow disk."""
 
-    ask_s: float = 7.0
+    ask_s: float = 5.0
     """A registry has this long for a small answer. With `swarm_manifest_s` it stays within
     `progress_s`, so that even then a client is answered in time."""
 

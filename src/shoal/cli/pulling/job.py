@@ -25,7 +25,7 @@ from shoal.core.reference import Reference
 
 # As many as containerd fetches of one image at once by default (max_concurrent_downloads).
 CONCURRENT_BLOBS = 3
-# The agent waits for peers and registry itself, 10 s each; giving up on it sooner helps nobody.
+# The agent waits for peers and registry itself, 10 s at most; giving up on it sooner helps nobody.
 _AGENT_BOUNDS = Bounds(headers_s=30.0, no_progress_s=30.0)
 # An agent that was told to restart, or was killed, answers again within seconds.
 AGENT_PATIENCE_S = 10.0

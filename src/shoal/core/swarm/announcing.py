@@ -15,8 +15,11 @@ class Announcing:
 
     site: Site
 
-    def announce(self, exchange: Exchange) -> None:
-        """Tell the tracker what this node wants and has, if it can be told and is due."""
+    def announce(self, exchange: Exchange) -> float:
+        """Tell the tracker what this node wants and has, if it can be told and is due.
+
+        Returns when to look again, unless something changes before.
+        """
         tracker = exchange.tracker
         patient = self._is_patient(exchange)
         if tracker is not None and self.site.refuses(tracker) and not patient:
@@ -32,7 +35,7 @@ class Announcing:
         if not self.site.reachable(tracker):
             self.site.connect(tracker)
             exchange.announced_s = -1e9
-            return
+            return self.site.now_s
         policy, now_s = self.site.policy, self.site.now_s
         interval_s = (
             policy.lone_announce_interval_s
@@ -40,7 +43,7 @@ class Announcing:
             else policy.announce_interval_s
         )
         if not fresh and now_s - exchange.announced_s <= interval_s:
-            return
+            return exchange.announced_s + interval_s
         known_before = exchange.announced_s > 0 or exchange.held != 0
         sought = policy.neighbours - len(exchange.neighbours) - len(exchange.introduced)
         message = say.Announce(
@@ -52,6 +55,7 @@ class Announcing:
         )
         exchange.announced_s = now_s
         self.site.send(tracker, message)
+        return now_s + interval_s
 
     def _others_may_announce(self) -> bool:
         """Whether a member lives, for all that is known, beside this node."""
@@ -63,7 +67,9 @@ class Announcing:
 
         It has fewer than half of the neighbours that it seeks: with as few it falls behind.
         """
-        met = len(exchange.neighbours.keys() - exchange.doubted) + len(exchange.introduced)
+        met = len(exchange.neighbours) + len(exchange.introduced)
+        if exchange.doubted:
+            met -= len(exchange.neighbours.keys() & exchange.doubted)
         return met < min(self.site.policy.neighbours, len(self.site.members)) // 2
 
     def _is_patient(self, exchange: Exchange) -> bool:

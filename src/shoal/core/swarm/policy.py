@@ -54,7 +54,7 @@ class Policy:
 
     registry_stall_s: float = 1.5
     """A fetch without progress for so long no longer counts as one of them. It ends by itself: the
-    registry client gives up after 10 s."""
+    registry client gives up after 6 s."""
 
     leases_at_once: int = 5
     """Leases of one blob that are out at once: enough to keep the registry's link full, few enough
