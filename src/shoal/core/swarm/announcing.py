@@ -17,17 +17,20 @@ class Announcing:
     site: Site
     introducing: Introducing
 
-    def announce(self, exchange: Exchange) -> None:
-        """Tell who is to know what this node wants and has, if they can be told and it is due."""
-        if self.site.shards > 1:
+    def announce(self, exchange: Exchange) -> float:
+        """Tell who is to know what this node wants and has, if they can be told and it is due.
+
+        Returns when to look again, unless something changes before.
+        """
+        if self.site.shards == 1:
+            return self._announce_to_tracker(exchange)
+        if self.site.now_s >= exchange.deputies_due_s:
             self._announce_to_deputies(exchange)
-            if not exchange.delegate and exchange.tracker is None:
-                return
-        self._announce_to_tracker(exchange)
+        if not exchange.delegate and exchange.tracker is None:
+            return exchange.deputies_due_s
+        return min(exchange.deputies_due_s, self._announce_to_tracker(exchange))
 
     def _announce_to_deputies(self, exchange: Exchange) -> None:
-        if self.site.now_s < exchange.deputies_due_s:
-            return
         self.introducing.announce(
             exchange, sought=self._sought(exchange), interval_s=self._interval_s(exchange)
         )
@@ -43,7 +46,8 @@ class Announcing:
         early = self._is_early(exchange)
         return policy.lone_announce_interval_s if early else policy.announce_interval_s
 
-    def _announce_to_tracker(self, exchange: Exchange) -> None:
+    def _announce_to_tracker(self, exchange: Exchange) -> float:
+        """Tell the tracker, or dial it; return when to look again."""
         tracker = exchange.tracker
         patient = self._is_patient(exchange)
         if tracker is not None and self.site.refuses(tracker) and not patient:
@@ -59,10 +63,10 @@ class Announcing:
         if not self.site.reachable(tracker):
             self.site.connect(tracker)
             exchange.announced_s = -1e9
-            return
-        now_s = self.site.now_s
-        if not fresh and now_s - exchange.announced_s <= self._interval_s(exchange):
-            return
+            return self.site.now_s
+        now_s, interval_s = self.site.now_s, self._interval_s(exchange)
+        if not fresh and now_s - exchange.announced_s <= interval_s:
+            return exchange.announced_s + interval_s
         known_before = exchange.announced_s > 0 or exchange.held != 0
         message = say.Announce(
             exchange.spec,
@@ -73,6 +77,7 @@ class Announcing:
         )
         exchange.announced_s = now_s
         self.site.send(tracker, message)
+        return now_s + interval_s
 
     def _others_may_announce(self) -> bool:
         """Whether a member lives, for all that is known, beside this node."""
@@ -84,7 +89,9 @@ class Announcing:
 
         It has fewer than half of the neighbours that it seeks: with as few it falls behind.
         """
-        met = len(exchange.neighbours.keys() - exchange.doubted) + len(exchange.introduced)
+        met = len(exchange.neighbours) + len(exchange.introduced)
+        if exchange.doubted:
+            met -= len(exchange.neighbours.keys() & exchange.doubted)
         return met < min(self.site.policy.neighbours, len(self.site.members)) // 2
 
     def _is_patient(self, exchange: Exchange) -> bool:

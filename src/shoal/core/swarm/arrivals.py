@@ -38,6 +38,7 @@ class Arrivals:
         for other in exchange.progressed(event.piece, event.source, self.site.now_s):
             self.site.send(other, say.Cancel(event.tag, event.piece))
             exchange.unask(event.piece, other)
+            self.site.touch(event.tag)
         if event.source == REGISTRY:
             self.leases.renew(exchange, event.piece, moved=False)
 
@@ -65,7 +66,7 @@ class Arrivals:
         for run in list(exchange.runs.values()):
             if not bitmap.run(run.first, run.count) & ~exchange.held and run.done < run.count:
                 self.site.out.append(do.StopRegistryFetch(event.tag, run.first))
-        self.site.changed = True
+        self.site.touch(event.tag)
 
     def spoiled(self, event: on.PieceSpoiled) -> None:
         """A piece did not become whole, or was not what its sender said."""
@@ -73,7 +74,7 @@ class Arrivals:
         if exchange is None:
             return
         exchange.unask(event.piece, event.source)
-        self.site.changed = True
+        self.site.touch(event.tag)
         neighbour = exchange.neighbours.get(event.source)
         if neighbour is not None:
             neighbour.busy_until_s = self.site.now_s + self.site.policy.stall_s
@@ -92,7 +93,7 @@ class Arrivals:
                 suspect = (event.signer, 1 << event.piece)
                 self.site.send(exchange.tracker, say.Suspects(event.tag, (suspect,)))
         exchange.set_aside(event.source, event.piece)
-        self.site.changed = True
+        self.site.touch(event.tag)
 
     def believes(self, tag: BlobTag, piece: int, signer: PeerId | None, hash_: bytes) -> bool:
         """Return whether to take a piece for which `signer` vouches; None: nobody need."""
@@ -108,4 +109,4 @@ class Arrivals:
         accounts = self.rejections.accounts.get(exchange.spec.tag)
         if accounts is not None and accounts.hear(piece, signer, hash_):
             exchange.reconsider(self.rejections.doubted(exchange.spec.tag))
-            self.site.changed = True
+            self.site.touch(exchange.spec.tag)

@@ -4,6 +4,7 @@
 # Rule 2: a piece is asked of one source at a time; of a second only when the first has stalled, or
 #         when nothing else is left to ask for. The first whole answer wins.
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -11,6 +12,8 @@ from shoal.core import bitmap
 from shoal.core.blob import BlobSpec, BlobTag
 from shoal.core.peer import PeerId
 from shoal.core.swarm.events import REGISTRY
+from shoal.core.swarm.gains import Gains
+from shoal.core.swarm.picker import Rarity
 
 FETCHES_MOST = 3  # of one piece at the same time, when those before have stalled
 SILENCES_COUNTED = 5  # 32 s is the longest that a silent neighbour is left alone
@@ -21,8 +24,7 @@ class Neighbour:
     """A peer that this node exchanges pieces of the blob with."""
 
     held: int = 0
-    met_s: float = 0.0  # when it became one
-    had: int = 0  # pieces that it held then
+    gained_bytes: int = 0  # in pieces, since it became one
     asked: set[int] = field(default_factory=set)  # pieces asked of it, not yet answered
     busy_until_s: float = 0.0
     heard_s: float = 0.0  # when bytes last came, or the first of `asked` was asked
@@ -67,6 +69,7 @@ class Exchange:
     held: int
     opened_s: float
     progress_s: float
+    gains: Gains = field(default_factory=Gains)  # of this node's neighbours, of all blobs
     turn_awaited_s: float = -1e9  # when other blobs last had every hand
     reader_piece: int = 0
     wanted: bool = True
@@ -102,19 +105,23 @@ class Exchange:
     in_flight_bits: int = 0
     requests: int = 0  # out at neighbours
     hungry: bool = True  # more could be asked for than neighbours had
+    look_s: float = 0.0  # until then, while hungry, there is nothing to ask for unless it changes
+    hedge_s: float = 0.0  # until then none of `in_flight` can have stalled
     written_off: int = 0  # of these, at neighbours that have fallen silent
     unsaid: int = 0  # pieces that came and that neighbours were not told of
     said_s: float = -1e9
     runs: dict[int, RegistryRun] = field(default_factory=dict)
-    holders: list[int] = field(default_factory=list)  # neighbours that hold each piece
+    rarity: Rarity = field(init=False)  # of each piece, among neighbours
+    whole: int = field(init=False)  # bitmap of all pieces
 
     def __post_init__(self) -> None:
-        self.holders = [0] * self.spec.pieces
+        self.whole = bitmap.full(self.spec.pieces)
+        self.rarity = Rarity(self.whole)
 
     @property
     def complete(self) -> bool:
         """Every piece is here."""
-        return self.held == bitmap.full(self.spec.pieces)
+        return self.held == self.whole
 
     @property
     def offered(self) -> int:
@@ -124,7 +131,7 @@ class Exchange:
     @property
     def missing(self) -> int:
         """Bitmap of the pieces that are not here."""
-        return bitmap.full(self.spec.pieces) & ~self.held
+        return self.whole & ~self.held
 
     @property
     def lone(self) -> bool:
@@ -169,26 +176,39 @@ class Exchange:
         """Begin, or renew, the exchange with `peer`, which holds `held`."""
         neighbour = self.neighbours.get(peer)
         if neighbour is None:
-            neighbour = self.neighbours[peer] = Neighbour(met_s=now_s, had=held.bit_count())
-        self.learn(peer, held)
+            neighbour = self.neighbours[peer] = Neighbour(held)
+            self.rarity.add(held)
+            self.gains.met(peer, self.spec.tag, now_s)
+        else:
+            self.learn(peer, held)
         return neighbour
 
     def learn(self, peer: PeerId, held: int) -> bool:
         """`peer` holds these pieces too; return whether one of them is missing here."""
         neighbour = self.neighbours[peer]
         new = held & ~neighbour.held
-        neighbour.held |= new
-        holders = self.holders
-        for piece in bitmap.members(new):
-            holders[piece] += 1
+        if new:
+            neighbour.held |= new
+            self.rarity.add(new)
+            self._gained(peer, neighbour, new.bit_count())
         return bool(new & ~self.held)
+
+    def _lost(self, peer: PeerId, neighbour: Neighbour, pieces: int) -> None:
+        """`neighbour` is not believed to have these any more."""
+        neighbour.held &= ~pieces
+        self.rarity.remove(pieces)
+        self._gained(peer, neighbour, -pieces.bit_count())
+
+    def _gained(self, peer: PeerId, neighbour: Neighbour, pieces: int) -> None:
+        size_bytes = pieces * self.spec.piece_bytes
+        neighbour.gained_bytes += size_bytes
+        self.gains.gained(peer, size_bytes)
 
     def set_aside(self, peer: PeerId, piece: int) -> None:
         """`peer` has `piece` from somebody who is not believed: it is as if it had it not."""
         neighbour = self.neighbours.get(peer)
         if neighbour is not None and neighbour.held >> piece & 1:
-            neighbour.held &= ~(1 << piece)
-            self.holders[piece] -= 1
+            self._lost(peer, neighbour, 1 << piece)
             self.aside[peer] = self.aside.get(peer, 0) | 1 << piece
 
     def reconsider(self, doubted: Collection[PeerId]) -> None:
@@ -200,9 +220,7 @@ class Exchange:
                 self.learn(peer, pieces)
         for peer in self.doubted & self.neighbours.keys():
             neighbour = self.neighbours[peer]
-            for piece in bitmap.members(neighbour.held):
-                self.holders[piece] -= 1
-            neighbour.held = 0
+            self._lost(peer, neighbour, neighbour.held)
 
     def hopes_for(self, peer: PeerId) -> bool:
         """Whether `peer` has what is missing, or was asked what it has and has not answered."""
@@ -219,8 +237,8 @@ class Exchange:
             return
         for piece in list(neighbour.asked):
             self.unask(piece, peer)
-        for piece in bitmap.members(neighbour.held):
-            self.holders[piece] -= 1
+        self.rarity.remove(neighbour.held)
+        self.gains.parted(peer, self.spec.tag, neighbour.gained_bytes)
         del self.neighbours[peer]
 
     @property
@@ -244,8 +262,15 @@ class Exchange:
             del self.deputies[key]
             self.deputies_due_s = -1e9
 
+    def close(self) -> None:
+        """The exchange is over, with all neighbours."""
+        for peer, neighbour in self.neighbours.items():
+            self.gains.parted(peer, self.spec.tag, neighbour.gained_bytes)
+
     def ask(self, piece: int, source: PeerId, now_s: float) -> None:
         """Record that `piece` was asked of `source`."""
+        if not self.in_flight:
+            self.hedge_s = now_s
         self.in_flight.setdefault(piece, []).append(Fetch(source, now_s, now_s))
         self.in_flight_bits |= 1 << piece
         if source != REGISTRY:
@@ -259,9 +284,11 @@ class Exchange:
         """`source` will not (or need not) send `piece`."""
         fetches = self.in_flight.get(piece)
         if fetches is not None:
-            fetches = [fetch for fetch in fetches if fetch.source != source]
-            if fetches:
-                self.in_flight[piece] = fetches
+            others = [fetch for fetch in fetches if fetch.source != source]
+            if others:
+                if len(others) < len(fetches):
+                    self.in_flight[piece] = others
+                    self.hedge_s = 0.0  # what is left may have stalled before
             else:
                 del self.in_flight[piece]
                 self.in_flight_bits &= ~(1 << piece)
@@ -319,6 +346,11 @@ class Exchange:
                     pause_s = silent_s * 2 ** min(neighbour.silences, SILENCES_COUNTED)
                     neighbour.busy_until_s = now_s + pause_s
 
+    def stalls_s(self, stall_s: float) -> float:
+        """When, if nothing more comes, the first of what is in flight will have stalled."""
+        latest = (max(f.progress_s for f in fetches) for fetches in self.in_flight.values())
+        return min(latest, default=math.inf) + stall_s
+
     def stalled(self, now_s: float, *, stall_s: float) -> Iterator[tuple[int, list[Fetch]]]:
         """Yield the pieces of which no fetch has shown progress for `stall_s`."""
         for piece, fetches in self.in_flight.items():
@@ -342,5 +374,6 @@ class Exchange:
                 counted[piece] += 1
             for piece in neighbour.asked:
                 assert any(f.source == peer for f in self.in_flight[piece])
-        assert counted == self.holders
+            assert self.spec.tag in self.gains.by_peer[peer].met_s
+        assert counted == [self.rarity.holders(piece) for piece in range(self.spec.pieces)]
         assert self.requests == sum(len(n.asked) for n in self.neighbours.values())

@@ -4,6 +4,7 @@
 #         believed for the blob, or because neither peers nor tracker have answered for long.
 # Rule 2: every lease granted is ended by a message: done, failed, denied or declined.
 
+import math
 from dataclasses import dataclass, field
 
 from shoal.core import bitmap
@@ -74,21 +75,26 @@ class Leases:
         since_s = self.site.now_s - self.site.policy.registry_stall_s
         return sum(run.progress_s < since_s for run in exchange.runs.values())
 
-    def ask(self, exchange: Exchange) -> bool:
-        """Offer a free hand to the blob's tracker; return whether one was offered."""
-        tracker, policy, now_s = exchange.tracker, self.site.policy, self.site.now_s
-        self._heed_limit(exchange)
+    def may_ask_s(self, exchange: Exchange) -> float:
+        """From when on the blob's tracker may be asked for a lease; infinity: not as things are."""
+        tracker, policy = exchange.tracker, self.site.policy
         if (
-            tracker is None
-            or not self.site.reachable(tracker)
+            exchange.lease_asked_s is not None
+            or tracker is None
             or exchange.announced_s < 0
             or exchange.denied
-            or exchange.lease_asked_s is not None
-            or self._stalled(exchange) >= policy.registry_fetches
             or not exchange.missing & ~exchange.in_flight_bits
-            or now_s < exchange.retry_at_s
-            or now_s - exchange.lease_refused_s < policy.announce_interval_s
+            or not self.site.reachable(tracker)
+            or self._stalled(exchange) >= policy.registry_fetches
         ):
+            return math.inf
+        self._heed_limit(exchange)
+        return max(exchange.retry_at_s, exchange.lease_refused_s + policy.announce_interval_s)
+
+    def ask(self, exchange: Exchange) -> bool:
+        """Offer a free hand to the blob's tracker; return whether one was offered."""
+        tracker, now_s = exchange.tracker, self.site.now_s
+        if tracker is None or self.may_ask_s(exchange) > now_s:
             return False
         exchange.lease_asked_s = now_s
         self.site.send(tracker, say.LeaseWanted(exchange.spec.tag))

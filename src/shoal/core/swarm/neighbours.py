@@ -1,6 +1,6 @@
 """What neighbours say to each other about a blob: introduced, joined, told, asked, served."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shoal.core import bitmap
 from shoal.core.blob import BlobTag
@@ -8,12 +8,11 @@ from shoal.core.peer import PeerId
 from shoal.core.swarm import effects as do
 from shoal.core.swarm import events as on
 from shoal.core.swarm.exchange import Exchange
+from shoal.core.swarm.gains import Gains
 from shoal.core.swarm.holds import Holds
 from shoal.core.swarm.site import Site
 from shoal.core.swarm.uploads import Uploads
 from shoal.core.wire import messages as say
-
-LEAST_S = 0.01  # the shortest time over which a pace is taken
 
 
 @dataclass(slots=True)
@@ -24,6 +23,7 @@ class Neighbours:
     exchanges: dict[BlobTag, Exchange]
     holds: Holds
     uploads: Uploads
+    gains: Gains = field(default_factory=Gains)
 
     def introduced(self, peer: PeerId, message: say.Introduce) -> None:
         """The tracker, or a deputy, names peers that want or have the blob: meet some of them."""
@@ -63,7 +63,11 @@ class Neighbours:
         exchange = self.exchanges.get(tag)
         if exchange is None and tag in self.holds.specs:
             exchange = Exchange(
-                message.spec, bitmap.full(message.spec.pieces), self.site.now_s, self.site.now_s
+                message.spec,
+                bitmap.full(message.spec.pieces),
+                self.site.now_s,
+                self.site.now_s,
+                self.gains,
             )
             exchange.wanted = False
             self.exchanges[tag] = exchange
@@ -80,7 +84,7 @@ class Neighbours:
         elif news := exchange.offered & ~(told | message.held | exchange.unsaid):
             # These came after this node's Join, and were told before the peer was a neighbour.
             self.site.send(peer, say.Have(tag, tuple(bitmap.members(news))))
-        self.site.changed = True
+        self.site.touch(tag)
 
     def told(self, peer: PeerId, message: say.Have) -> None:
         """A neighbour has further pieces."""
@@ -93,7 +97,7 @@ class Neighbours:
                 held |= 1 << piece
         # Whoever has as many requests out as he may has no use for the news yet.
         if exchange.learn(peer, held) and exchange.hungry:
-            self.site.changed = True
+            self.site.touch(message.tag)
 
     def say_have(self, exchange: Exchange) -> None:
         """Tell the neighbours what came since they were last told, each what it lacks."""
@@ -136,7 +140,7 @@ class Neighbours:
             return
         exchange.unask(message.piece, peer)
         exchange.neighbours[peer].busy_until_s = self.site.now_s + 0.1
-        self.site.changed = True
+        self.site.touch(message.tag)
 
     def left(self, peer: PeerId, message: say.Leave) -> None:
         """A peer neither wants nor has the blob any more."""
@@ -146,7 +150,7 @@ class Neighbours:
             if peer in exchange.neighbours:
                 exchange.leavers.add(peer)
             exchange.part(peer)
-            self.site.changed = True
+            self.site.touch(message.tag)
 
     def upload_ended(self, event: on.UploadEnded) -> None:
         """A piece was sent, or could not be."""
@@ -159,16 +163,4 @@ class Neighbours:
             self.site.out.append(do.SendPiece(*upload))
 
     def _pace(self, peer: PeerId) -> float:
-        """How fast `peer` has gained of what it and this node exchange since they met, in bytes/s.
-
-        Not how much it has: who begins when others have nearly all would be served before them, and
-        those who began first would wait for the end for as long as others come.
-        """
-        gained, met_s, now_s = 0, self.site.now_s, self.site.now_s
-        for exchange in self.exchanges.values():
-            neighbour = exchange.neighbours.get(peer)
-            if neighbour is not None:
-                pieces = neighbour.held.bit_count() - neighbour.had
-                gained += pieces * exchange.spec.piece_bytes
-                met_s = min(met_s, neighbour.met_s)
-        return gained / max(now_s - met_s, LEAST_S)
+        return self.gains.pace(peer, self.site.now_s)

@@ -154,8 +154,13 @@ class Policy:
     suspect_most_s: float = 60.0
     """The longest that a peer is left alone."""
 
-    banned_s: float = 600.0
-    """How long a peer that sent wrong bytes is left alone."""
+    banned_s: float = 60.0
+    """How long a peer that sent wrong bytes, or signed for some, is left alone. Longer than its
+    victims' next attempts take to come, no longer, because a registry may have lied to it."""
+
+    banned_most_s: float = 600.0
+    """The same for one that does so again and again: each time twice as long, up to this, until it
+    has done nothing of the kind for as long."""
 
 
 DEFAULT = Policy()

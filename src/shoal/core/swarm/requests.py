@@ -1,12 +1,12 @@
 """Which pieces to ask which neighbours for, and how many at once."""
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shoal.core import bitmap
 from shoal.core.peer import PeerId
 from shoal.core.swarm.exchange import Exchange
-from shoal.core.swarm.picker import rarest
 from shoal.core.swarm.site import Site
 from shoal.core.wire import messages as say
 
@@ -48,8 +48,13 @@ class Requests:
         return max(policy.requests_least, min(policy.requests_most, wanted))
 
     def fill(self, exchange: Exchange, free: int) -> int:
-        """Ask neighbours for up to `free` pieces; return how many were asked for."""
+        """Ask neighbours for up to `free` pieces; return how many were asked for.
+
+        Leaves behind whether there could have been more (`hungry`), and until when it is of no use
+        to try again, unless something about the blob changes (`look_s`).
+        """
         exchange.hungry = free > 0
+        exchange.look_s = math.inf
         if free <= 0 or not exchange.neighbours:
             return 0
         policy, now_s = self.site.policy, self.site.now_s
@@ -63,15 +68,14 @@ class Requests:
             asked = self._hedge(exchange, free, stall_s=policy.stall_s)
         most = policy.requests_per_neighbour
         useful: dict[PeerId, int] = {}  # free neighbour -> what it has of what is needed
+        busy_until_s = math.inf  # of the first that will be free
         for peer, neighbour in exchange.neighbours.items():
-            if (
-                neighbour.held & need
-                and len(neighbour.asked) < most
-                and neighbour.busy_until_s <= now_s
-            ):
+            if neighbour.busy_until_s > now_s:
+                busy_until_s = min(busy_until_s, neighbour.busy_until_s)
+            elif neighbour.held & need and len(neighbour.asked) < most:
                 useful[peer] = neighbour.held
         neighbours = exchange.neighbours
-        whole = bitmap.full(exchange.spec.pieces)
+        whole = exchange.whole
         # Nobody gains by another order than the reader's where all neighbours have everything.
         in_order = all(neighbour.held == whole for neighbour in neighbours.values())
         while asked < free and useful:
@@ -80,7 +84,7 @@ class Requests:
             if in_order:
                 piece, _ = bitmap.lowest_run(useful[peer] & need, longest=1)
             else:
-                piece = rarest(useful[peer] & need, exchange.holders, self.rng)
+                piece = exchange.rarity.rarest(useful[peer] & need, self.rng)
             self._ask(exchange, peer, piece)
             need &= ~(1 << piece)
             asked += 1
@@ -90,12 +94,16 @@ class Requests:
         exchange.hungry = asked < free
         if asked < free and exchange.in_flight:
             asked += self._hedge(exchange, free - asked, stall_s=policy.hedge_s)
+        exchange.look_s = min(busy_until_s, exchange.hedge_s if exchange.in_flight else math.inf)
         return asked
 
     def _hedge(self, exchange: Exchange, free: int, *, stall_s: float) -> int:
         """Ask elsewhere for pieces that stalled, or have not begun for `stall_s`."""
         policy, now_s = self.site.policy, self.site.now_s
+        if now_s <= exchange.hedge_s:
+            return 0
         asked = 0
+        exchange.hedge_s = exchange.stalls_s(min(policy.stall_s, policy.hedge_s))
         for piece, fetches in list(exchange.stalled(now_s, stall_s=stall_s)):
             if asked >= free:
                 break

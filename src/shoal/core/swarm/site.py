@@ -29,12 +29,17 @@ class Site:
     now_s: float = 0.0
     joined_s: float = -1e9  # when this node first heard of other members
     met_s: float = -1e9  # when one of them last came to know it
-    changed: bool = False  # since free hands were filled last
+    changed: bool = False  # something that may concern any blob, since free hands were filled last
+    touched: dict[BlobTag, None] = field(default_factory=dict)  # blobs about which something did
     suspicion: Suspicion = field(init=False)
 
     def __post_init__(self) -> None:
         self.members |= {self.me}
         self.suspicion = Suspicion(self.policy)
+
+    def touch(self, tag: BlobTag) -> None:
+        """Something changed about one blob: look whether it may take a free request or hand."""
+        self.touched[tag] = None
 
     def begin(self, now_s: float) -> None:
         """An event begins: collect its orders."""

@@ -26,6 +26,7 @@ class Suspicion:
     stood_s: dict[PeerId, float] = field(default_factory=dict)  # since when it is connected
     spoils: dict[PeerId, int] = field(default_factory=dict)
     bans: set[PeerId] = field(default_factory=set)
+    offences: dict[PeerId, tuple[int, float]] = field(default_factory=dict)  # bans, and the last
     refusals: dict[PeerId, int] = field(default_factory=dict)  # of this node, in a row
     retry_s: dict[PeerId, float] = field(default_factory=dict)  # when to dial who refused
 
@@ -100,7 +101,16 @@ class Suspicion:
         return self.spoils[peer] >= SPOILED_MOST
 
     def banned(self, peer: PeerId, *, now_s: float) -> None:
-        """`peer` is left out for the policy's time."""
+        """`peer` is left out; twice as long each time, until it has behaved for long."""
         self.bans.add(peer)
         self.spoils.pop(peer, None)
-        self.until_s[peer] = now_s + self.policy.banned_s
+        count, over_s = self.offences.pop(peer, (0, now_s))
+        if now_s - over_s > self.policy.banned_most_s:
+            count = 0
+        if now_s < over_s:
+            count = max(0, count - 1)  # it is still left out for the offence before
+        until_s = now_s + min(self.policy.banned_s * 2**count, self.policy.banned_most_s)
+        self.offences[peer] = min(count + 1, 16), until_s
+        if len(self.offences) > PEERS_MOST:
+            del self.offences[next(iter(self.offences))]
+        self.until_s[peer] = max(self.until_s.get(peer, 0.0), until_s)

@@ -8,8 +8,8 @@ returns. It keeps no clock: every call brings `now_s`, seconds on any clock that
 # Theory of operation. A wanted blob becomes an Exchange. Its tracker (a member chosen by hash)
 # introduces neighbours and leases pieces that no one has. Pieces arrive from the registry under a
 # lease, or from a neighbour by request; each is told to the neighbours that lack it. Whenever
-# something changed, `_work` looks at the exchanges in the order in which they were opened and fills
-# the free requests and the free hands for the registry. Nothing is planned ahead.
+# something changed about a blob, `Filling` fills the free requests and the free hands for the
+# registry. Nothing is planned ahead.
 
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,8 @@ from shoal.core.swarm.announcing import Announcing
 from shoal.core.swarm.arrivals import Arrivals
 from shoal.core.swarm.deputies import Deputies
 from shoal.core.swarm.exchange import Exchange
+from shoal.core.swarm.filling import Filling
+from shoal.core.swarm.gains import Gains
 from shoal.core.swarm.holds import Holds
 from shoal.core.swarm.introducing import Introducing
 from shoal.core.swarm.leases import Leases
@@ -61,7 +63,10 @@ class Swarm:
         self.announcing = Announcing(self.site, introducing)
         self.patience = Patience(self.site, self.leases, introducing)
         self.rejections = Rejections()
-        self.neighbours = Neighbours(self.site, self.exchanges, self.holds, self.uploads)
+        self.gains = Gains()
+        self.neighbours = Neighbours(
+            self.site, self.exchanges, self.holds, self.uploads, self.gains
+        )
         self.referrals = Referrals(self.site, self.exchanges, self.holds, rng)
         self.arrivals = Arrivals(
             self.site,
@@ -70,6 +75,9 @@ class Swarm:
             self.leases,
             self.neighbours,
             self.rejections,
+        )
+        self.filling = Filling(
+            self.site, self.exchanges, self.requests, self.leases, self.announcing
         )
         self._watched_s = -1e9
         self._on_event: dict[type, Callable[[Any], None]] = {
@@ -132,13 +140,13 @@ class Swarm:
         if self.site.young or self.tracker.unsettled:
             self.tracker.unsettled = self.site.unsettled()
         self._on_event[type(event)](event)
-        while self.site.mailbox or self.site.changed:
-            if self.site.mailbox:
-                self._arrived(self.site.me, self.site.mailbox.popleft())
+        site = self.site
+        while site.mailbox or site.changed or site.touched:
+            if site.mailbox:
+                self._arrived(site.me, site.mailbox.popleft())
             else:
-                self.site.changed = False
-                self._work()
-        return self.site.out
+                self.filling.work()
+        return site.out
 
     # --- who is there -----------------------------------------------------------------------
 
@@ -255,13 +263,13 @@ class Swarm:
         hands = sum(self.leases.moving(exchange) for exchange in self.exchanges.values())
         spare = hands < self.policy.registry_fetches
         self.leases.granted(peer, message, self.exchanges.get(message.tag), spare=spare)
-        self.site.changed = True
+        self.site.touch(message.tag)
 
     def _lease_none(self, peer: PeerId, message: say.LeaseNone) -> None:
         exchange = self.exchanges.get(message.tag)
         if exchange is not None and peer == exchange.tracker:
             self.leases.refused(exchange)
-            self.site.changed = True
+            self.site.touch(message.tag)
         elif exchange is not None and exchange.tracker is None and exchange.has_deputy(peer):
             exchange.heard_s = self.site.now_s
 
@@ -274,7 +282,7 @@ class Swarm:
         exchange = self.exchanges.get(event.tag)
         if exchange is not None:
             self.leases.ended(exchange, event)
-            self.site.changed = True
+            self.site.touch(event.tag)
 
     def awaits_turn(self, tag: BlobTag, *, within_s: float) -> bool:
         """Whether lately, while nothing of the blob arrived, other blobs had every hand."""
@@ -292,7 +300,9 @@ class Swarm:
         tag = event.spec.tag
         exchange = self.exchanges.get(tag)
         if exchange is None:
-            exchange = Exchange(event.spec, event.held, self.site.now_s, self.site.now_s)
+            exchange = Exchange(
+                event.spec, event.held, self.site.now_s, self.site.now_s, self.gains
+            )
             exchange.unvouched = event.unvouched
             self.exchanges[tag] = exchange
         exchange.wanted = True
@@ -309,7 +319,7 @@ class Swarm:
         exchange = self.exchanges.get(event.tag)
         if exchange is not None:
             exchange.reader_piece = event.piece
-            self.site.changed = True
+            self.site.touch(event.tag)
 
     def _blob_released(self, event: on.BlobReleased) -> None:
         exchange = self.exchanges.get(event.tag)
@@ -354,6 +364,7 @@ class Swarm:
         exchange = self.exchanges.pop(event.tag, None)
         told: set[PeerId] = set()
         if exchange is not None:
+            exchange.close()
             # Or a client that comes back would wait for a fetch that writes to nothing.
             for first in exchange.runs:
                 self.site.out.append(do.StopRegistryFetch(event.tag, first))
@@ -415,53 +426,21 @@ class Swarm:
                 and not any(exchange.held & ~n.held for n in exchange.neighbours.values())
             ):
                 # Nobody here wants more of it, and no neighbour needs what this node has.
+                exchange.close()
                 del self.exchanges[tag]
         self.site.changed = True
-
-    # --- filling free hands -----------------------------------------------------------------
-
-    def _work(self) -> None:
-        """Ask neighbours and the registry for what is missing, first opened blob first."""
-        requests = fetches = 0
-        for exchange in self.exchanges.values():
-            requests += max(0, exchange.requests - exchange.written_off)
-            fetches += self.leases.hands(exchange)
-        for exchange in self.exchanges.values():
-            if not self.leases.fetching(exchange):
-                continue
-            if exchange.alone:
-                fetches += self.leases.work_alone(exchange, self.policy.registry_fetches - fetches)
-                continue
-            self.announcing.announce(exchange)
-            free = self.requests.budget(exchange) - requests
-            requests += self.requests.fill(exchange, free)
-            if free <= 0 and not exchange.in_flight and not exchange.dry:
-                exchange.await_turn(self.site.now_s)
-        self._lend_hands(fetches)
-
-    def _lend_hands(self, fetches: int) -> None:
-        """Offer free hands for the registry: to whom has none first, to whom it fails last."""
-        wanting = [
-            exchange
-            for exchange in self.exchanges.values()
-            if self.leases.fetching(exchange) and not exchange.alone
-        ]
-        for exchange in sorted(wanting, key=self.leases.turn):
-            full = fetches >= self.policy.registry_fetches
-            if not full:
-                fetches += self.leases.ask(exchange)
-            elif not exchange.in_flight:
-                if exchange.lease_asked_s is None:
-                    exchange.await_turn(self.site.now_s)
-                exchange.turn_awaited_s = self.site.now_s
 
     def check(self) -> None:
         """Assert the invariants; tests and the simulator call this after every event."""
         self.tracker.check()
         self.deputies.check()
         self.uploads.check()
+        self.filling.check()
         for exchange in self.exchanges.values():
             exchange.check()
+        for peer, gain in self.gains.by_peer.items():
+            met = (e.neighbours[peer] for e in self.exchanges.values() if peer in e.neighbours)
+            assert gain.gained_bytes == sum(neighbour.gained_bytes for neighbour in met)
 
 
 def _suspects(exchange: Exchange) -> say.Suspects:

@@ -157,3 +157,34 @@ def test_a_peer_that_takes_this_node_or_is_gone_refuses_no_more(how: str) -> Non
     getattr(it, how)(PEER, now_s=100.1)
     assert not it.refuses(PEER, now_s=100.1)
     assert not it.refusals
+
+
+def bans(*begun_s: float) -> list[float]:
+    """Ban the peer at these times; return for how long each time."""
+    suspicion, lengths = Suspicion(DEFAULT), []
+    for now_s in begun_s:
+        suspicion.banned(PEER, now_s=now_s)
+        lengths.append(suspicion.until_s[PEER] - now_s)
+    return lengths
+
+
+def test_who_is_banned_again_and_again_is_left_out_twice_as_long_up_to_a_bound() -> None:
+    assert bans(0, 100, 300, 600, 1200, 2000) == [60, 120, 240, 480, 600, 600]
+
+
+def test_who_has_behaved_for_long_is_banned_as_for_the_first_time() -> None:
+    assert bans(0, 100, 100 + 120 + 601) == [60, 120, 60]
+
+
+def test_two_offences_at_once_count_as_one() -> None:
+    assert bans(0, 1, 2, 100) == [60, 60, 60, 120]
+
+
+def test_no_more_offenders_are_remembered_than_peers_may_fail(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("shoal.core.swarm.suspicion.PEERS_MOST", 3)
+    suspicion = Suspicion(DEFAULT)
+    for number in range(5):
+        suspicion.banned(PeerId(f"peer {number}"), now_s=0.0)
+    assert len(suspicion.offences) == 3
