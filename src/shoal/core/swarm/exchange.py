@@ -105,7 +105,7 @@ class Exchange:
 
     def __post_init__(self) -> None:
         self.whole = bitmap.full(self.spec.pieces)
-        self.rarity = Rarity(self.whole)
+        self.rarity = Rarity(self.spec.pieces)
 
     @property
     def complete(self) -> bool:
@@ -338,5 +338,5 @@ class Exchange:
             for piece in neighbour.asked:
                 assert any(f.source == peer for f in self.in_flight[piece])
             assert self.spec.tag in self.gains.by_peer[peer].met_s
-        assert counted == [self.rarity.holders(piece) for piece in range(self.spec.pieces)]
+        self.rarity.check(counted)
         assert self.requests == sum(len(n.asked) for n in self.neighbours.values())
