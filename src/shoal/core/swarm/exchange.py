@@ -154,7 +154,7 @@ class Exchange:
     def window(self, window_bytes: int, *, window_pieces: int = 8) -> int:
         """Bitmap of the pieces that a reader may want soon."""
         last = self.reader_piece + max(window_pieces, window_bytes // self.spec.piece_bytes)
-        return bitmap.full(min(self.spec.pieces, last))
+        return bitmap.full(last) if last < self.spec.pieces else self.whole
 
     def meet(self, peer: PeerId, held: int, now_s: float = 0.0) -> Neighbour:
         """Begin, or renew, the exchange with `peer`, which holds `held`."""

@@ -71,7 +71,8 @@ class Requests:
         busy_until_s = math.inf  # of the first that will be free
         for peer, neighbour in exchange.neighbours.items():
             if neighbour.busy_until_s > now_s:
-                busy_until_s = min(busy_until_s, neighbour.busy_until_s)
+                if neighbour.busy_until_s < busy_until_s:
+                    busy_until_s = neighbour.busy_until_s
             elif neighbour.held & need and len(neighbour.asked) < most:
                 useful[peer] = neighbour.held
         neighbours = exchange.neighbours
