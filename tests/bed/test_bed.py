@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ import pytest
 from shoal.testing.bed.bed import Bed
 from shoal.testing.bed.measure import goodput
 from shoal.testing.bed.network import Host, Site, parse_rate
-from shoal.testing.bed.processes import BedError
+from shoal.testing.bed.processes import BedError, listen_in
 from shoal.testing.bed.record import CGROUPS, Record, all_namespaces
 
 # 1448 bytes of payload in a frame of 1514: the most that one TCP stream can carry.
@@ -111,6 +112,26 @@ def test_nodes_reach_each_other_and_the_registry_on_both_address_families(bed: B
     for source in (second, bed.registry.host):
         for ipv6 in (False, True):
             assert goodput(source, first, seconds=0.1, ipv6=ipv6) > 0
+
+
+def test_both_ends_of_a_stream_slow_down_as_linux_does_whatever_the_machine_defaults_to(
+    bed: Bed,
+) -> None:
+    connecting = (
+        "import socket, sys; made = socket.create_connection((sys.argv[1], int(sys.argv[2])), 30);"
+        "print(made.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).decode())"
+    )
+    first, second = bed.nodes[0], bed.nodes[1]
+    with listen_in(second.host.namespace, second.host.ipv4) as listener:
+        listener.settimeout(30)
+        port = str(listener.getsockname()[1])
+        said = first.run(sys.executable, "-c", connecting, second.host.ipv4, port).stdout
+        accepted, _ = listener.accept()
+        with accepted:
+            answering = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
+    assert said.strip("\0\n") == answering.decode().strip("\0") == "cubic"
+    said = first.run(sys.executable, "-c", connecting, bed.registry.host.ipv6, "5000").stdout
+    assert said.strip("\0\n") == "cubic"
 
 
 @pytest.mark.parametrize("rate", ["100mbit", "1gbit"])

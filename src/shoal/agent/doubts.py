@@ -38,7 +38,7 @@ class Doubts:
         return tag in self._doubted
 
     def found_wrong(self, tag: BlobTag) -> bool:
-        """Whether a client read wrong bytes of this blob, and nobody has verified it since."""
+        """Whether this blob was wrong, so that a client may have read some of it, and is still."""
         return self._doubted.get(tag, False)
 
     def ended(self, transfer: Transfer) -> None:
@@ -46,7 +46,8 @@ class Doubts:
         tag = transfer.spec.tag
         if transfer.verified:
             self._doubted.pop(tag, None)
-        elif transfer.was_read:
+        elif transfer.was_read or transfer.wrong:
+            # Where a registry lies, the next bytes may be as wrong as the last.
             self._add(tag, wrong=transfer.wrong)
 
     def _add(self, tag: BlobTag, *, wrong: bool = False) -> None:

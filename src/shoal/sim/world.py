@@ -214,6 +214,8 @@ class World:
             self._tick_at(node, self.clock.now_s + node.swarm.tick_s)
 
     def _tick_in_time(self, node: Node) -> None:
+        if node.tick_due_s - self.clock.now_s <= node.swarm.policy.have_interval_s:
+            return  # there is none sooner than that
         due_s = self.clock.now_s + node.swarm.tick_s
         if due_s < node.tick_due_s:
             self._tick_at(node, due_s)

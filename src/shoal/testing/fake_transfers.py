@@ -107,8 +107,9 @@ class FakeTransfers:
         self._blobs[digest] = blob
 
     def arrive(self, digest: Digest, upto: int) -> None:
-        """Let bytes up to `upto` arrive, from the registry."""
+        """Let bytes up to `upto` arrive, from the registry; anew, if it had failed."""
         blob = self._blobs[digest]
+        blob.failure = None
         blob.origin_bytes += upto - blob.arrived
         blob.arrived = upto
         blob.changed.set()

@@ -143,6 +143,21 @@ async def test_who_goes_on_with_a_blob_that_was_wrong_is_sent_to_the_registry_at
         await until(lambda: not member.transfers.active)
 
 
+async def test_a_blob_that_was_wrong_before_anybody_read_it_is_doubted_too() -> None:
+    origin = FakeOrigin({SAMPLE.digest: WRONG})
+    async with site(HOST, origin=origin) as (member,):
+        member.transfers.prefetch([SPEC], GRANT)
+        await until(lambda: member.count("shoal_transfers_total", result="rejected") > 0)
+        await until(lambda: not member.transfers.active)
+        origin.add(SAMPLE)
+        origin.hold_from = PIECE + 1000
+        reader = await from_start(member)
+        assert await is_withheld(reader)
+        origin.go_on.set()
+        assert await read_all(reader) == SAMPLE.content
+        reader.close()
+
+
 async def test_who_goes_on_is_served_again_once_somebody_has_verified_the_blob() -> None:
     origin = FakeOrigin({SAMPLE.digest: WRONG})
     async with site(HOST, origin=origin) as (member,):

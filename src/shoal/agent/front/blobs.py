@@ -17,7 +17,6 @@ from shoal.agent.front.journal import Journal
 from shoal.agent.front.limits import FrontLimits
 from shoal.agent.front.passing import pass_blob
 from shoal.agent.front.progress import (
-    NoProgress,
     Progress,
     StalledLately,
     readable_while_progressing,
@@ -193,7 +192,7 @@ class BlobAnswers:
             end = await readable_while_progressing(
                 reader, at, progress=self._progress, limit_s=limit_s
             )
-        except NoProgress:
+        except TransferFailed:
             self._stalled.add(digest, now_s=loop.time())
             raise
         if end <= at:

@@ -28,7 +28,7 @@ class FrontLimits:
     being served: it then asks the registry."""
 
     progress_again_s: float = 2.0
-    """The same for a blob that stalled a client within `stalled_lately_s`: containerd asks us again
+    """The same for a blob that failed a client within `stalled_lately_s`: containerd asks us again
     after a cut, and should not wait twice before it asks the registry. Both together are 10 s, the
     longest that anything may hang."""
 

@@ -88,7 +88,7 @@ class Progress:
 
 
 class StalledLately:
-    """Blobs that stalled a client lately: the next one is made to wait shorter."""
+    """Blobs that stalled or failed a client lately: the next one is made to wait shorter."""
 
     def __init__(self, *, limit_s: float, again_s: float, lately_s: float) -> None:
         """Begin without any.
@@ -109,7 +109,7 @@ class StalledLately:
         return self._again_s if lately else self._limit_s
 
     def add(self, digest: Digest, *, now_s: float) -> None:
-        """`digest` has just stalled a client."""
+        """`digest` has just stalled or failed a client."""
         self._until_s.pop(digest, None)
         self._until_s[digest] = now_s + self._lately_s
         if len(self._until_s) > STALLED_MOST:

@@ -49,13 +49,12 @@ class Announcing:
     def _announce_to_tracker(self, exchange: Exchange) -> float:
         """Tell the tracker, or dial it; return when to look again."""
         tracker = exchange.tracker
-        patient = self._is_patient(exchange)
-        if tracker is not None and self.site.refuses(tracker) and not patient:
+        if tracker is not None and self.site.refuses(tracker) and not self._is_patient(exchange):
             tracker = None
         fresh = tracker is None
         if tracker is None:
             tracker = self.site.tracker_of(
-                exchange.spec.tag, without=exchange.shunned, patient=patient
+                exchange.spec.tag, without=exchange.shunned, patient=self._is_patient(exchange)
             )
             exchange.tracker, exchange.led_s = tracker, self.site.now_s
             exchange.lease_asked_s = None  # whoever was asked before is not who is asked now

@@ -38,7 +38,7 @@ class Arrivals:
         for other in exchange.progressed(event.piece, event.source, self.site.now_s):
             self.site.send(other, say.Cancel(event.tag, event.piece))
             exchange.unask(event.piece, other)
-            self.site.touch(event.tag)
+            self.site.offered(event.tag)
         if event.source == REGISTRY:
             self.leases.renew(exchange, event.piece, moved=False)
 
@@ -66,7 +66,7 @@ class Arrivals:
         for run in list(exchange.runs.values()):
             if not bitmap.run(run.first, run.count) & ~exchange.held and run.done < run.count:
                 self.site.out.append(do.StopRegistryFetch(event.tag, run.first))
-        self.site.touch(event.tag)
+        self.site.offered(event.tag)
 
     def spoiled(self, event: on.PieceSpoiled) -> None:
         """A piece did not become whole, or was not what its sender said."""

@@ -116,7 +116,7 @@ class Exchange:
 
     def __post_init__(self) -> None:
         self.whole = bitmap.full(self.spec.pieces)
-        self.rarity = Rarity(self.whole)
+        self.rarity = Rarity(self.spec.pieces)
 
     @property
     def complete(self) -> bool:
@@ -170,7 +170,7 @@ class Exchange:
     def window(self, window_bytes: int, *, window_pieces: int = 8) -> int:
         """Bitmap of the pieces that a reader may want soon."""
         last = self.reader_piece + max(window_pieces, window_bytes // self.spec.piece_bytes)
-        return bitmap.full(min(self.spec.pieces, last))
+        return bitmap.full(last) if last < self.spec.pieces else self.whole
 
     def meet(self, peer: PeerId, held: int, now_s: float = 0.0) -> Neighbour:
         """Begin, or renew, the exchange with `peer`, which holds `held`."""
@@ -375,5 +375,5 @@ class Exchange:
             for piece in neighbour.asked:
                 assert any(f.source == peer for f in self.in_flight[piece])
             assert self.spec.tag in self.gains.by_peer[peer].met_s
-        assert counted == [self.rarity.holders(piece) for piece in range(self.spec.pieces)]
+        self.rarity.check(counted)
         assert self.requests == sum(len(n.asked) for n in self.neighbours.values())

@@ -28,6 +28,8 @@ class Standing:
     requests: int = 0  # out, as the sum of all counts them
     budget: int = 0  # of requests, when it was looked at last
     alarm_s: float = math.inf  # its earliest entry among the alarms
+    announce_s: float = 0.0  # when there may be something to tell its tracker
+    ask_s: float = 0.0  # when it may ask for a lease
 
 
 @dataclass(slots=True)
@@ -54,15 +56,13 @@ class Filling:
 
     def work(self) -> None:
         """Look at the blobs that may have something to do since the last time."""
-        at_all = self.site.changed
-        if at_all:
+        if self.site.changed:
             self._look_at_all()
-        else:
-            self._look_at_some()
-        if self.wanting:
             self._lend_hands()
-        if at_all and self.hands() >= self.site.policy.registry_fetches:
-            self._await_hands()
+            if self.hands() >= self.site.policy.registry_fetches:
+                self._await_hands()
+        elif self._look_at_some():
+            self._lend_hands()
 
     def hands(self) -> int:
         """Return how many hands for the registry are in use."""
@@ -88,7 +88,7 @@ class Filling:
             self._count(tag, standing)
         for tag, standing in self.standings.items():
             exchange = standing.exchange
-            self._look(tag, standing)
+            self._look(tag, standing, at_leases=True)
             if (
                 standing.budget <= self.out
                 and not exchange.in_flight
@@ -98,10 +98,12 @@ class Filling:
             ):
                 exchange.await_turn(self.site.now_s)
 
-    def _look_at_some(self) -> None:
-        site, standings = self.site, self.standings
+    def _look_at_some(self) -> bool:
+        """Look at what is due; return whether more than requests may have come of it."""
+        site, standings, now_s = self.site, self.standings, self.site.now_s
+        touched, site.touched = site.touched, {}
         due: dict[BlobTag, Standing] = {}
-        for tag in site.touched:
+        for tag in touched:
             exchange = self.exchanges.get(tag)
             if exchange is None:
                 continue
@@ -110,9 +112,8 @@ class Filling:
                 standing = standings[tag] = self._open(exchange)
             self._count(tag, standing)
             due[tag] = standing
-        site.touched.clear()
         alarms = self.alarms
-        while alarms and alarms[0][0] <= site.now_s:
+        while alarms and alarms[0][0] <= now_s:
             due_s, _, tag = heapq.heappop(alarms)
             standing = standings[tag]
             if due_s == standing.alarm_s:
@@ -120,14 +121,15 @@ class Filling:
                 due[tag] = standing
         if self.blocked and self.out < self.most:
             due.update(self.blocked)
-        if len(due) == 1:
-            for tag, standing in due.items():
-                self._look(tag, standing)
-            return
-        for tag, standing in sorted(due.items(), key=_number):
+        lend = False
+        for tag, standing in due.items() if len(due) == 1 else sorted(due.items(), key=_number):
+            at_leases = (
+                touched.get(tag, False) or now_s >= standing.ask_s or now_s >= standing.announce_s
+            )
             # A request that was free when this began may be taken by now.
-            if standing.budget > self.out or tag not in self.blocked:
-                self._look(tag, standing)
+            if at_leases or standing.budget > self.out or tag not in self.blocked:
+                lend |= self._look(tag, standing, at_leases=at_leases)
+        return lend
 
     def _open(self, exchange: Exchange) -> Standing:
         self._opened += 1
@@ -144,36 +146,58 @@ class Filling:
         else:
             self.fetchers.pop(tag, None)
 
-    def _look(self, tag: BlobTag, standing: Standing) -> None:
-        """Do what can be done about one blob, and note when to look at it again."""
+    def _look(self, tag: BlobTag, standing: Standing, *, at_leases: bool) -> bool:
+        """Do what can be done about one blob, and note when to look at it again.
+
+        Returns whether hands for the registry may have something to do.
+        """
         exchange, now_s = standing.exchange, self.site.now_s
         self.blocked.pop(tag, None)
-        self.wanting.pop(tag, None)
         if not self.leases.fetching(exchange):
-            return
+            self.wanting.pop(tag, None)
+            return at_leases
         if exchange.alone:
             free = self.site.policy.registry_fetches - self.hands()
             if self.leases.work_alone(exchange, free):
                 self._count(tag, standing)
             self._alarm(tag, standing, now_s)  # there are few of these
-            return
-        look_s = self.announcing.announce(exchange)
+            return at_leases
+        if at_leases:
+            standing.announce_s = self.announcing.announce(exchange)
         standing.budget = budget = self.requests.budget(exchange)
         if budget > self.most:
             self.most = budget
         asked = self.requests.fill(exchange, budget - self.out)
         if asked or tag in self.fetchers:  # a new tracker has not been asked for a lease yet
             self._count(tag, standing)
-        if exchange.hungry:
-            look_s = min(look_s, exchange.look_s)
-        else:
+        look_s = standing.announce_s
+        if not exchange.hungry:
             self.blocked[tag] = standing
-        ask_s = self.leases.may_ask_s(exchange)
-        if ask_s <= now_s:
+        elif exchange.look_s < look_s:
+            look_s = exchange.look_s
+        # What it asked for may not come: then it has something to lease again.
+        if at_leases or (
+            standing.ask_s == math.inf
+            and exchange.lease_asked_s is None
+            and tag not in self.wanting
+        ):
+            self._want(tag, standing)
+            at_leases = at_leases or tag in self.wanting
+        if standing.ask_s < look_s:
+            look_s = standing.ask_s
+        if look_s < standing.alarm_s:
+            self._alarm(tag, standing, look_s)
+        return at_leases
+
+    def _want(self, tag: BlobTag, standing: Standing) -> None:
+        """Note whether, or from when on, the blob may ask for a lease."""
+        ask_s = self.leases.may_ask_s(standing.exchange)
+        if ask_s <= self.site.now_s:
             self.wanting[tag] = standing
+            standing.ask_s = math.inf  # it waits for a hand, not for a moment
         else:
-            look_s = min(look_s, ask_s)
-        self._alarm(tag, standing, look_s)
+            self.wanting.pop(tag, None)
+            standing.ask_s = ask_s
 
     def _alarm(self, tag: BlobTag, standing: Standing, due_s: float) -> None:
         if due_s < standing.alarm_s:
@@ -182,10 +206,11 @@ class Filling:
 
     def _lend_hands(self) -> None:
         """Offer free hands for the registry: to whom has none first, to whom it fails last."""
+        if not self.wanting:
+            return
         free = self.site.policy.registry_fetches - self.hands()
         if free <= 0:
             return
-        now_s = self.site.now_s
         turns = sorted(
             (*self.leases.turn(standing.exchange), standing.number, tag)
             for tag, standing in self.wanting.items()
@@ -193,13 +218,12 @@ class Filling:
         for *_, tag in turns:
             if free <= 0:
                 break
-            standing = self.wanting.pop(tag)
+            standing = self.wanting[tag]
             if self.leases.ask(standing.exchange):
                 self.fetchers[tag] = standing.exchange
                 free -= 1
-            else:
-                due_s = self.leases.may_ask_s(standing.exchange)
-                self._alarm(tag, standing, max(due_s, now_s))
+            self._want(tag, standing)
+            self._alarm(tag, standing, standing.ask_s)
 
     def _await_hands(self) -> None:
         """All hands are in use: who has nothing under way is not stuck, it waits for its turn."""

@@ -97,7 +97,7 @@ class Neighbours:
                 held |= 1 << piece
         # Whoever has as many requests out as he may has no use for the news yet.
         if exchange.learn(peer, held) and exchange.hungry:
-            self.site.touch(message.tag)
+            self.site.offered(message.tag)
 
     def say_have(self, exchange: Exchange) -> None:
         """Tell the neighbours what came since they were last told, each what it lacks."""
@@ -140,7 +140,7 @@ class Neighbours:
             return
         exchange.unask(message.piece, peer)
         exchange.neighbours[peer].busy_until_s = self.site.now_s + 0.1
-        self.site.touch(message.tag)
+        self.site.offered(message.tag)
 
     def left(self, peer: PeerId, message: say.Leave) -> None:
         """A peer neither wants nor has the blob any more."""

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from shoal.core import bitmap
+
 if TYPE_CHECKING:
     from random import Random
 
@@ -11,45 +13,41 @@ if TYPE_CHECKING:
 class Rarity:
     """How many neighbours hold each piece of a blob.
 
-    Kept as one bitmap for each number of holders, so that the rarest of many pieces is found by a
-    few operations on whole bitmaps, and a neighbour's whole bitmap is counted at once.
+    Kept as one bitmap for each number of holders too, so that the rarest of many pieces is found by
+    a few operations on whole bitmaps.
     """
 
-    pieces: int  # bitmap of all pieces of the blob
+    pieces: int  # how many the blob has
+    holders: list[int] = field(init=False)  # [piece]: how many neighbours hold it
     levels: list[int] = field(init=False)  # [n]: bitmap of the pieces that n neighbours hold
 
     def __post_init__(self) -> None:
-        self.levels = [self.pieces]
+        self.holders = [0] * self.pieces
+        self.levels = [bitmap.full(self.pieces)]
 
     def add(self, pieces: int) -> None:
         """One neighbour more holds each of `pieces`."""
-        levels, raised = self.levels, 0
-        for number, level in enumerate(levels):
-            moved = level & pieces
-            if moved or raised:
-                levels[number] = level ^ moved | raised
-            pieces ^= moved
-            raised = moved
-            if not pieces and not raised:
-                return
-        if raised:
-            levels.append(raised)
+        holders, levels = self.holders, self.levels
+        while pieces:
+            bit = pieces & -pieces
+            pieces ^= bit
+            piece = bit.bit_length() - 1
+            number = holders[piece]
+            holders[piece] = above = number + 1
+            levels[number] ^= bit
+            if above == len(levels):
+                levels.append(bit)
+            else:
+                levels[above] |= bit
 
     def remove(self, pieces: int) -> None:
         """One neighbour fewer holds each of `pieces`, all of which somebody held."""
-        levels = self.levels
-        for number in range(1, len(levels)):
-            moved = levels[number] & pieces
-            if moved:
-                levels[number] ^= moved
-                levels[number - 1] |= moved
-                pieces ^= moved
-                if not pieces:
-                    return
-
-    def holders(self, piece: int) -> int:
-        """Return how many neighbours hold `piece`."""
-        return next(n for n, level in enumerate(self.levels) if level >> piece & 1)
+        holders, levels = self.holders, self.levels
+        for piece in bitmap.members(pieces):
+            number = holders[piece]
+            holders[piece] = number - 1
+            levels[number] ^= 1 << piece
+            levels[number - 1] |= 1 << piece
 
     def rarest(self, candidates: int, rng: "Random") -> int:
         """Return the piece of `candidates` that the fewest neighbours hold, ties at random.
@@ -77,3 +75,9 @@ class Rarity:
             for _ in range(rng.choice(range(best.bit_count()))):
                 best &= best - 1
         return (best & -best).bit_length() - 1
+
+    def check(self, counted: list[int]) -> None:
+        """Assert that so many hold each piece; tests and the simulator call this."""
+        assert self.holders == counted
+        for number, level in enumerate(self.levels):
+            assert level == sum(1 << piece for piece, n in enumerate(counted) if n == number)

@@ -118,7 +118,7 @@ class Policy:
     """A tracker that has led a node without neighbours to nothing for so long is told so; after
     `stall_s` more the next is asked. Together a third of what clients wait for."""
 
-    takeover_grace_s: float = 1.0
+    takeover_grace_s: float = 0.75
     """How long a tracker that takes over waits for others to announce before it leases."""
 
     have_interval_s: float = 0.025

@@ -71,13 +71,14 @@ class Requests:
         busy_until_s = math.inf  # of the first that will be free
         for peer, neighbour in exchange.neighbours.items():
             if neighbour.busy_until_s > now_s:
-                busy_until_s = min(busy_until_s, neighbour.busy_until_s)
+                if neighbour.busy_until_s < busy_until_s:
+                    busy_until_s = neighbour.busy_until_s
             elif neighbour.held & need and len(neighbour.asked) < most:
                 useful[peer] = neighbour.held
         neighbours = exchange.neighbours
         whole = exchange.whole
         # Nobody gains by another order than the reader's where all neighbours have everything.
-        in_order = all(neighbour.held == whole for neighbour in neighbours.values())
+        in_order = useful and all(neighbour.held == whole for neighbour in neighbours.values())
         while asked < free and useful:
             fewest = min(len(neighbours[peer].asked) for peer in useful)
             peer = self.rng.choice([p for p in useful if len(neighbours[p].asked) == fewest])
@@ -90,7 +91,8 @@ class Requests:
             asked += 1
             if len(neighbours[peer].asked) >= most:
                 del useful[peer]
-            useful = {p: held for p, held in useful.items() if held & need}
+            if asked < free:
+                useful = {p: held for p, held in useful.items() if held & need}
         exchange.hungry = asked < free
         if asked < free and exchange.in_flight:
             asked += self._hedge(exchange, free - asked, stall_s=policy.hedge_s)

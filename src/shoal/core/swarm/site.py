@@ -30,7 +30,8 @@ class Site:
     joined_s: float = -1e9  # when this node first heard of other members
     met_s: float = -1e9  # when one of them last came to know it
     changed: bool = False  # something that may concern any blob, since free hands were filled last
-    touched: dict[BlobTag, None] = field(default_factory=dict)  # blobs about which something did
+    # Blobs about which something did; True where it is more than which pieces neighbours offer.
+    touched: dict[BlobTag, bool] = field(default_factory=dict)
     suspicion: Suspicion = field(init=False)
 
     def __post_init__(self) -> None:
@@ -39,7 +40,11 @@ class Site:
 
     def touch(self, tag: BlobTag) -> None:
         """Something changed about one blob: look whether it may take a free request or hand."""
-        self.touched[tag] = None
+        self.touched[tag] = True
+
+    def offered(self, tag: BlobTag) -> None:
+        """The same where only other pieces may be had of neighbours now than before."""
+        self.touched.setdefault(tag, False)
 
     def begin(self, now_s: float) -> None:
         """An event begins: collect its orders."""

@@ -54,7 +54,7 @@ class Swarm:
         self.site = Site(me, policy)
         self.exchanges: dict[BlobTag, Exchange] = {}
         self.holds = Holds(self.site, rng)
-        self.tracker = Tracker(rng, policy)
+        self.tracker = Tracker(rng, policy, unsettled=self.site.unsettled)
         self.uploads = Uploads(policy)
         self.requests = Requests(self.site, rng)
         self.leases = Leases(self.site)
@@ -84,7 +84,6 @@ class Swarm:
             on.MembersChanged: self._members_changed,
             on.PeerConnected: self._peer_connected,
             on.PeerLost: self._peer_lost,
-            on.MessageArrived: lambda event: self._arrived(event.peer, event.message),
             on.BlobWanted: self._blob_wanted,
             on.ReaderMoved: self._reader_moved,
             on.BlobReleased: self._blob_released,
@@ -136,11 +135,14 @@ class Swarm:
 
     def handle(self, event: on.Event, *, now_s: float) -> list[do.Effect]:
         """Apply one event; return what the caller must now do, in order."""
-        self.site.begin(now_s)
-        if self.site.young or self.tracker.unsettled:
-            self.tracker.unsettled = self.site.unsettled()
-        self._on_event[type(event)](event)
         site = self.site
+        site.begin(now_s)
+        if type(event) is on.MessageArrived:  # as nearly all are
+            handler = self._on_message.get(type(event.message))
+            if handler is not None:
+                handler(event.peer, event.message)
+        else:
+            self._on_event[type(event)](event)
         while site.mailbox or site.changed or site.touched:
             if site.mailbox:
                 self._arrived(site.me, site.mailbox.popleft())

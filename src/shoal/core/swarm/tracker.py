@@ -35,6 +35,7 @@ from shoal.core.wire.messages import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from random import Random
 
 # Participants of one blob that a tracker remembers. In a large site it hears of delegates only,
@@ -159,7 +160,8 @@ class Tracker:
     policy: Policy
     tables: dict[BlobTag, Table] = field(default_factory=dict)
     contests: dict[BlobTag, Contest] = field(default_factory=dict)
-    unsettled: bool = False  # this node has joined, and holders may be about to tell it
+    # Whether this node has joined just now, and holders may be about to tell it.
+    unsettled: "Callable[[], bool]" = lambda: False
     granted: int = 0  # leases so far, of all blobs
     lapsed: int = 0  # leases taken back for want of progress
     doubted: int = 0  # pieces leased anew though a node says that it has them
@@ -383,7 +385,7 @@ class Tracker:
         return self.policy.lease_patience_s * (1 << lapses)
 
     def _grant(self, table: Table, now_s: float) -> Replies:
-        if now_s < table.not_before_s or (self.unsettled and now_s < table.patient_until_s):
+        if now_s < table.not_before_s or (now_s < table.patient_until_s and self.unsettled()):
             return []
         replies: Replies = []
         tag = table.spec.tag

@@ -26,6 +26,10 @@ _MIN_BURST_BYTES = 64 * 1024
 _BURST_S = 0.004
 _QUEUE = "20ms"  # the switch's buffer: what a shaped link may hold back before it drops
 
+# What Linux ships with and nodes have, whatever this machine's default is: bbr, for one, does not
+# slow down for what short queues drop, and loses a tenth of what it sends over such links.
+_CONGESTION = "cubic"
+
 REGISTRY = "reg"
 
 
@@ -146,6 +150,12 @@ class Network:
                 # No duplicate address detection: it would hold the address back for a second.
                 f"addr add {host.ipv6}/64 dev eth0 nodad",
                 "link set eth0 up",
+                # On the routes: a namespace may choose a default only among what the machine
+                # allows to everybody, and that is not ours to change.
+                "route replace 10.77.0.0/16 dev eth0 proto kernel scope link"
+                f" src {host.ipv4} congctl {_CONGESTION}",
+                "route replace fd00:77::/64 dev eth0 proto kernel metric 256"
+                f" congctl {_CONGESTION}",
             ],
         )
         if rate:
@@ -171,8 +181,6 @@ def _burst_bytes(rate: str) -> int:
 def _quieten(namespace: str) -> None:
     """Set what every namespace must have the same, whatever the machine's own defaults are."""
     settings = {
-        # The machine may default to another; cubic is what Linux ships with and nodes have.
-        "net/ipv4/tcp_congestion_control": "cubic",
         # A bridge is a switch here; the machine's firewall hooks would only cost CPU.
         "net/bridge/bridge-nf-call-iptables": "0",
         "net/bridge/bridge-nf-call-ip6tables": "0",

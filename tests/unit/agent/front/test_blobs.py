@@ -172,6 +172,20 @@ async def test_a_failure_after_the_headers_cuts_and_a_range_resumes(world: World
     assert (rest.status, rest.body) == (206, data[4000:])
 
 
+async def test_after_a_failure_of_its_own_a_blob_is_waited_for_shorter_too() -> None:
+    limits = replace(HASTY, progress_s=30.0, progress_again_s=0.2)
+    async with running(limits=limits) as world:
+        image = world.add_image()
+        digest = image.layers[0]
+        world.transfers.arrive(digest, 4000)
+        world.transfers.fail(digest)
+        assert (await world.get(image.blob(), headers={"Range": "bytes=4000-"})).status == 404
+        world.transfers.arrive(digest, 4000)
+        began_s = time.monotonic()
+        assert (await world.get(image.blob(), headers={"Range": "bytes=4000-"})).status == 404
+        assert time.monotonic() - began_s < SOON_S
+
+
 async def test_a_blob_that_stops_arriving_is_cut_within_the_bound(hasty: World) -> None:
     image = hasty.add_image()
     hasty.transfers.arrive(image.layers[0], 4000)

@@ -58,7 +58,7 @@ def test_a_neighbour_that_is_met_again_is_the_same() -> None:
     it.ask(0, A, 1.0)
     it.meet(A, 0b0011)
     assert it.neighbours[A].asked == {0}
-    assert [it.rarity.holders(piece) for piece in range(2)] == [1, 1]
+    assert it.rarity.holders[:2] == [1, 1]
     it.check()
 
 
@@ -168,7 +168,7 @@ def test_what_a_lost_neighbour_was_asked_for_can_be_asked_elsewhere() -> None:
     it.ask(0, A, 1.0)
     it.part(A)
     assert it.in_flight == {}
-    assert not any(it.rarity.holders(piece) for piece in range(8))
+    assert it.rarity.holders == [0] * 8
     it.part(A)  # and again
     it.check()
 
@@ -186,7 +186,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     def _askable(self) -> list[tuple[int, PeerId]]:
         asked = self._outstanding()
-        sources = [(p, REGISTRY) for p in range(6) if not self.exchange.rarity.holders(p)] + [
+        sources = [(p, REGISTRY) for p in range(6) if not self.exchange.rarity.holders[p]] + [
             (piece, peer)
             for peer, neighbour in sorted(self.exchange.neighbours.items())
             for piece in range(6)

@@ -26,9 +26,9 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> "Iterator[Counter[BlobTag]]":
     counted: Counter[BlobTag] = Counter()
     look = Filling._look
 
-    def counting(self: Filling, tag: BlobTag, standing: Standing) -> None:
+    def counting(self: Filling, tag: BlobTag, standing: Standing, *, at_leases: bool) -> bool:
         counted[tag] += 1
-        look(self, tag, standing)
+        return look(self, tag, standing, at_leases=at_leases)
 
     monkeypatch.setattr(Filling, "_look", counting)
     yield counted
@@ -83,10 +83,15 @@ def test_a_neighbour_that_was_busy_is_asked_again_when_its_time_has_come() -> No
     assert requested(effects) == [(ONE.tag, 0), (TWO.tag, 5)]
 
 
+def _look_at_all(self: Filling) -> bool:
+    self._look_at_all()
+    return True
+
+
 def rollout(monkeypatch: pytest.MonkeyPatch | None) -> tuple[str, float]:
     """Pull eight layers to six nodes; with `monkeypatch`, look at every blob at every event."""
     if monkeypatch is not None:
-        monkeypatch.setattr(Filling, "_look_at_some", Filling._look_at_all)
+        monkeypatch.setattr(Filling, "_look_at_some", _look_at_all)
     it = World(
         nodes=6, rate_bytes_per_s=12.5e6, registry_bytes_per_s=12.5e6, check_every=17, seed=3
     )
