@@ -37,6 +37,14 @@ class Doubts:
             self._add(tag)
         return tag in self._doubted
 
+    def doubts(self, tag: BlobTag) -> bool:
+        """Whether some of this blob was read, and nobody has verified it since."""
+        return tag in self._doubted
+
+    def passed_on(self, tag: BlobTag) -> None:
+        """A client was sent some of the registry's bytes, and not all, or they were wrong."""
+        self._add(tag)
+
     def found_wrong(self, tag: BlobTag) -> bool:
         """Whether this blob was wrong, so that a client may have read some of it, and is still."""
         return self._doubted.get(tag, False)

@@ -73,6 +73,13 @@ class Transfers(Protocol):
         """Start transfers that a client is about to want, in this order; returns at once."""
         ...
 
+    def passed_on(self, spec: BlobSpec) -> None:
+        """A client that was sent the registry's bytes unkept did not get all, or not the right.
+
+        It comes back for the first byte, and shall not meet wrong ones again.
+        """
+        ...
+
     def keep(self, spec: BlobSpec, body: bytes) -> None:
         """Keep small content that the caller has whole, and checked; returns at once."""
         ...

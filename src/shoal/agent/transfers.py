@@ -116,7 +116,7 @@ class TransferManager:
             if stored is not None:
                 return self._from_store(spec, stored)
             if spec.tag not in self._closing:
-                transfer = await self._begin(spec, grant)
+                transfer = await self._begin_for_client(spec, grant)
                 break
         transfer.granted(grant)
         if not from_start and self._doubts.found_wrong(spec.tag):
@@ -126,6 +126,22 @@ class TransferManager:
         reader = transfer.reader(withheld_s=WITHHELD_MOST_S if withheld else None)
         self._want(transfer)
         return reader
+
+    async def _begin_for_client(self, spec: BlobSpec, grant: OriginGrant) -> Transfer:
+        try:
+            return await self._begin(spec, grant)
+        except StoreFull as error:
+            if not self._doubts.doubts(spec.tag):
+                raise
+            # Passed through it would be sent before it is verified, and may be wrong once more.
+            why = (
+                f"{spec.digest} may have been wrong before, and there is no room to check it first"
+            )
+            raise TransferFailed(f"{why}: {error}") from error
+
+    def passed_on(self, spec: BlobSpec) -> None:
+        """A client was sent some of the registry's bytes; see `shoal.agent.ports.Transfers`."""
+        self._doubts.passed_on(spec.tag)
 
     def _active(self, tag: BlobTag) -> Transfer | None:
         """Return the blob's transfer; one that has failed makes room for another try."""

@@ -82,6 +82,7 @@ class FakeTransfers:
         self.grants: list[OriginGrant] = []
         self.started_ahead: list[BlobSpec] = []
         self.kept: list[BlobSpec] = []
+        self.passed: list[BlobSpec] = []
         self.open_readers = 0
 
     def __enter__(self) -> "FakeTransfers":
@@ -157,6 +158,10 @@ class FakeTransfers:
         self.kept.append(spec)
         if spec.digest not in self._blobs:
             self.add(spec.digest, body)
+
+    def passed_on(self, spec: BlobSpec) -> None:
+        """Remember whom it was said of."""
+        self.passed.append(spec)
 
     def sources(self, digest: Digest) -> FakeBlob | None:
         """Return where the bytes of `digest` came from, None if it was not added."""

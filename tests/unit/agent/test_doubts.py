@@ -4,10 +4,11 @@ import asyncio
 
 import pytest
 
+from shoal.adapters.store.memory import MemoryStore
 from shoal.agent import doubts, transfers
 from shoal.agent.ports import BlobReader
 from shoal.core.blob import KIB
-from shoal.core.errors import TransferFailed
+from shoal.core.errors import StoreFull, TransferFailed
 from shoal.testing.conformance_store import Sample
 from unit.agent.driving import GRANT, FakeOrigin, until
 from unit.agent.members import Member, read_all, site
@@ -174,3 +175,25 @@ async def test_who_goes_on_is_served_again_once_somebody_has_verified_the_blob()
         late = await member.transfers.open(SPEC, GRANT)
         assert await late.readable(PIECE) == SPEC.length_bytes
         late.close()
+
+
+async def test_a_blob_that_passed_through_unkept_to_a_client_that_was_cut_is_doubted() -> None:
+    origin = half_a_registry(SAMPLE.content)
+    async with site(HOST, origin=origin) as (member,):
+        member.transfers.passed_on(SPEC)
+        reader = await from_start(member)
+        assert await is_withheld(reader)
+        origin.go_on.set()
+        assert await read_all(reader) == SAMPLE.content
+        reader.close()
+
+
+async def test_a_doubted_blob_is_not_passed_through_where_there_is_no_room_for_it() -> None:
+    origin = FakeOrigin({SAMPLE.digest: SAMPLE.content})
+    store = MemoryStore(quota_bytes=SPEC.length_bytes - 1)
+    async with site(HOST, origin=origin, make_store=lambda: store) as (member,):
+        with pytest.raises(StoreFull):
+            await from_start(member)
+        member.transfers.passed_on(SPEC)
+        with pytest.raises(TransferFailed, match="may have been wrong before"):
+            await from_start(member)

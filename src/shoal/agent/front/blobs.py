@@ -110,7 +110,13 @@ class BlobAnswers:
             self._journal.refused(
                 Cause.TRANSFER_FAILED, f"passed through unkept: {error}", fields=exchange.fields
             )
-            return await self._pass(exchange, wanted, length_known=True)
+            try:
+                return await self._pass(exchange, wanted, length_known=True)
+            except ConnectionError:
+                self._transfers.passed_on(
+                    BlobSpec(exchange.config.name, digest, wanted.length_bytes)
+                )
+                raise
         try:
             return await self._serve(exchange, reader, wanted)
         finally:

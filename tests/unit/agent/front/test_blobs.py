@@ -265,6 +265,17 @@ async def test_what_passes_through_unkept_is_never_whole_if_it_is_wrong(world: W
     assert answer.status == 404
 
 
+async def test_a_client_that_was_cut_from_what_passed_through_is_remembered(world: World) -> None:
+    image = world.add_image(layers=(bytes(3 << 20),))
+    world.transfers.fail_open(StoreFull("no room: told so by the test"))
+    await world.get(image.blob())
+    assert world.transfers.passed == [], "it got all of it"
+    world.registry.fail(WrongBytes(at=5), route="blobs", method="GET")
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await world.get(image.blob())
+    assert [spec.digest for spec in world.transfers.passed] == [image.layers[0]]
+
+
 async def test_a_registry_that_tells_no_length_is_passed_through(world: World) -> None:
     image = world.add_image()
     world.registry.fail(Unframed(), route="blobs")
