@@ -150,6 +150,10 @@ class Exchange:
             n.held & self.missing for n in self.neighbours.values()
         )
 
+    def is_refused_by(self, peer: PeerId) -> bool:
+        """Whether a Leave of `peer` answers this node's Join: it has neighbours enough."""
+        return peer in self.joined and peer not in self.neighbours
+
     def came_from(self, peer: PeerId) -> None:
         """`peer` sent a piece: remember it, should the blob prove wrong."""
         neighbour = self.neighbours.get(peer)

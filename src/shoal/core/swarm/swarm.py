@@ -228,8 +228,10 @@ class Swarm:
             handler(peer, message)
 
     def _leave_arrived(self, peer: PeerId, message: say.Leave) -> None:
-        self.site.tell(self.tracker.left(peer, [message.tag], now_s=self.site.now_s))
-        self.deputies.left(peer, [message.tag])
+        exchange = self.exchanges.get(message.tag)
+        if exchange is None or not exchange.is_refused_by(peer):
+            self.site.tell(self.tracker.left(peer, [message.tag], now_s=self.site.now_s))
+            self.deputies.left(peer, [message.tag])
         self.rejections.left(peer, message.tag)
         self.neighbours.left(peer, message)
 

@@ -348,3 +348,22 @@ class AnyOrder(RuleBasedStateMachine):
 
 AnyOrder.TestCase.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
 TestAnyOrder = AnyOrder.TestCase
+
+
+@pytest.mark.parametrize("neighbours", [False, True])
+def test_who_refuses_to_be_a_neighbour_of_its_tracker_keeps_its_lease(*, neighbours: bool) -> None:
+    spec = blob_tracked_by("me", "a", "b", pieces=8)
+    script = Script("me", "a", "b")
+    script.connect("a")
+    effects = script.tell(on.BlobWanted(spec))
+    effects += script.hear(
+        "a", Announce(spec, 0, wants=True, peers_sought=4), LeaseWanted(spec.tag)
+    )
+    effects += script.wait(1.2)  # the tracker introduces itself as well, to itself
+    assert any(isinstance(m, Join) for m in said(effects, to="a"))
+    table = script.swarm.tracker.tables[spec.tag]
+    assert A in {lease.peer for lease in table.leases.values()}
+    if neighbours:
+        script.hear("a", Join(spec, 0))
+    script.hear("a", Leave(spec.tag))
+    assert (A in table.participants) is not neighbours, "a neighbour that leaves has left"
